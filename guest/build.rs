@@ -1,0 +1,19 @@
+//! Linker settings of the component. Native builds need none.
+
+use std::env;
+
+/// The guest's stack, in bytes. A session is called, returns, and keeps nothing on the stack; nothing in
+/// it recurses, and the deepest call needs under 8 KiB. Rust's default of 1 MiB would be 17 pages of
+/// memory in every instance, which cost page faults for every client.
+const STACK: u32 = 32 * 1024;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=../wit");
+    if env::var("CARGO_CFG_TARGET_FAMILY").is_ok_and(|family| family == "wasm") {
+        println!("cargo::rustc-link-arg-cdylib=-zstack-size={STACK}");
+        // On this target the compiler expects `memcmp` and its like from a C library, which only `std`
+        // would link by itself. Of the archive nothing but these is taken.
+        println!("cargo::rustc-link-arg-cdylib=-lc");
+    }
+}

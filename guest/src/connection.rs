@@ -1,0 +1,544 @@
+//! One client, as HTTP sees it: bytes go in, the next step comes out.
+//!
+//! Rules:
+//!
+//! - Requests are answered one at a time and in order. What comes meanwhile waits in `unread`, which is
+//!   bounded: more is asked for only when what is there is no whole head.
+//! - Every list of actions is a [`Plan`] and a [`Wait`], so that one waiting action stands at its end and
+//!   none before.
+//! - After anything that leaves in doubt where the next request begins there is no next request.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::mem;
+
+use crate::body::Framing;
+use crate::compat;
+use crate::contract::{
+    Action, Dialect, Event, Exchange, Found, Instant, Listing, Name, Refusal, Remainder, Settings, Span, Window,
+};
+use crate::listing;
+use crate::page::{self, Format};
+use crate::reply::{Recipient, Reply, Site, Source, Status};
+use crate::request::{self, Expectation, FieldName, Malformed, Method, Request, Scanner};
+use crate::search::{Place, Search};
+use crate::stream::{Flow, Stream};
+use crate::target::Target;
+
+/// When a list of actions is full enough to end it. A reply that needs no source has at most a few
+/// actions, so that this stays below the 64 that the contract allows.
+const PLAN_LIMIT: usize = 48;
+
+/// What is to be done before the session waits again.
+#[derive(Debug, Default)]
+pub(crate) struct Plan(Vec<Action>);
+
+impl Plan {
+    /// Sends bytes. None: does nothing.
+    pub(crate) fn send(&mut self, bytes: Vec<u8>) {
+        if !bytes.is_empty() {
+            self.0.push(Action::Send(bytes));
+        }
+    }
+
+    /// Passes a span. An empty one: does nothing.
+    pub(crate) fn pass(&mut self, span: Span) {
+        if span.count > 0 {
+            self.0.push(Action::Pass(span));
+        }
+    }
+
+    fn report(&mut self, exchange: Exchange) {
+        self.0.push(Action::Report(exchange));
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.len() >= PLAN_LIMIT
+    }
+
+    fn then(mut self, wait: Wait) -> Vec<Action> {
+        self.0.push(match wait {
+            Wait::Receive => Action::Receive,
+            Wait::Open(name) => Action::Open(name),
+            Wait::List(name) => Action::List(name),
+            Wait::Past(offset) => Action::Wait(offset),
+            Wait::Close(remainder) => Action::Close(remainder),
+        });
+        self.0
+    }
+}
+
+/// What ends a list of actions.
+#[derive(Debug)]
+enum Wait {
+    Receive,
+    Open(Name),
+    List(Name),
+    /// Until the open source reaches past this offset.
+    Past(u64),
+    Close(Remainder),
+}
+
+/// What comes after a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    NextRequest,
+    Close(Remainder),
+}
+
+/// One client, from its first byte to its last.
+#[derive(Debug)]
+pub struct Session {
+    settings: Settings,
+    state: State,
+    /// What the client has sent and nobody has read yet. Empty in an idle session, without capacity.
+    unread: Vec<u8>,
+    /// How many requests there have been.
+    exchanges: u32,
+    client: Client,
+    server: Server,
+}
+
+/// Whether more may come from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    Sends,
+    HasFinished,
+}
+
+/// Whether the server goes on after this exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Server {
+    Runs,
+    Stops,
+}
+
+/// What the session is in the middle of.
+#[derive(Debug)]
+enum State {
+    /// Reading a head, or waiting for its first byte.
+    Head(Scanner),
+    /// Reading and forgetting the body of a request, which is answered when that is done.
+    Body(Request, Framing),
+    /// Nothing: the list of actions was full, and there is more to do.
+    Breath,
+    /// Waiting for a source.
+    Opening(Request, Search),
+    /// Waiting for what is in the folder of this name.
+    Listing(Request, Name),
+    /// Sending a source as it grows.
+    Streaming(Stream, Option<Exchange>, Then),
+    /// The session has ended.
+    Closed,
+}
+
+/// What the unread bytes come to.
+enum Next {
+    /// No whole request yet.
+    Incomplete,
+    Request(Request),
+    /// Something that ends the connection. The text is its request line, for the log.
+    Misdeed(Malformed, Vec<u8>),
+}
+
+impl Session {
+    /// The session of a client of which nothing is known yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            state: State::Head(Scanner::default()),
+            unread: Vec::new(),
+            exchanges: 0,
+            client: Client::Sends,
+            server: Server::Runs,
+        }
+    }
+
+    /// What is to be done about `event`, which happened at `now`. Never empty; the last action, and no
+    /// other, waits. An event that does not answer what was waited for ends the session.
+    pub fn advance(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        let mut plan = Plan::default();
+        let wait = match (mem::replace(&mut self.state, State::Closed), event) {
+            (state, Event::Stopping) => self.stop(state),
+            (state @ (State::Head(_) | State::Body(..)), Event::Received(bytes)) => {
+                self.state = state;
+                self.keep(bytes);
+                self.proceed(now, &mut plan)
+            }
+            (state @ (State::Head(_) | State::Body(..)), Event::Finished) => {
+                self.state = state;
+                self.client = Client::HasFinished;
+                self.proceed(now, &mut plan)
+            }
+            (State::Breath, Event::Opened(_)) => {
+                self.state = State::Head(Scanner::default());
+                self.proceed(now, &mut plan)
+            }
+            (State::Opening(request, search), Event::Opened(result)) => {
+                self.opened(now, request, search, result, &mut plan)
+            }
+            (State::Listing(request, name), Event::Listed(result)) => {
+                self.listed(now, request, &name, result, &mut plan)
+            }
+            (State::Streaming(stream, exchange, then), Event::Available(window)) => {
+                self.available(now, stream, exchange, then, window, &mut plan)
+            }
+            _ => Wait::Close(Remainder::Unread),
+        };
+        plan.then(wait)
+    }
+
+    /// Takes bytes in. In the usual case nothing is there, and they become the buffer as they are.
+    fn keep(&mut self, bytes: Vec<u8>) {
+        if self.unread.is_empty() {
+            self.unread = bytes;
+        } else {
+            self.unread.extend_from_slice(&bytes);
+        }
+    }
+
+    /// The server stops. Whoever is in the middle of something gets it; whoever is idle does not begin.
+    fn stop(&mut self, state: State) -> Wait {
+        self.server = Server::Stops;
+        let wait = match &state {
+            State::Head(scanner) if scanner.is_idle(&self.unread) => Wait::Close(Remainder::Nothing),
+            State::Head(_) | State::Body(..) => Wait::Receive,
+            State::Breath => Wait::Open(Name::new()),
+            State::Opening(_, search) => Wait::Open(search.name()),
+            State::Listing(_, name) => Wait::List(name.clone()),
+            State::Streaming(stream, ..) => Wait::Past(stream.offset),
+            State::Closed => Wait::Close(Remainder::Unread),
+        };
+        self.state = state;
+        wait
+    }
+
+    /// Answers requests until something has to be waited for.
+    fn proceed(&mut self, now: Instant, plan: &mut Plan) -> Wait {
+        loop {
+            if plan.is_full() && matches!(self.state, State::Head(_)) {
+                // Opening the root is the one wait that always comes back by itself, and costs little.
+                self.state = State::Breath;
+                return Wait::Open(Name::new());
+            }
+            let wait = match self.next(plan) {
+                Next::Incomplete => Some(self.wait_for_more()),
+                Next::Request(request) => self.answer(now, request, plan),
+                Next::Misdeed(misdeed, line) => Some(self.refuse(now, misdeed, &line, plan)),
+            };
+            if let Some(wait) = wait {
+                return wait;
+            }
+        }
+    }
+
+    /// Reads the next request, and its body if it has one.
+    fn next(&mut self, plan: &mut Plan) -> Next {
+        match mem::replace(&mut self.state, State::Closed) {
+            State::Head(mut scanner) => match scanner.scan(&self.unread) {
+                Ok(Some(end)) => self.begin(end, plan),
+                Ok(None) => {
+                    self.state = State::Head(scanner);
+                    Next::Incomplete
+                }
+                Err((misdeed, at)) => Next::Misdeed(misdeed, self.unread[..at].to_vec()),
+            },
+            State::Body(request, framing) => self.discard(request, framing),
+            _ => unreachable!("requests are read only while a head or a body is waited for"),
+        }
+    }
+
+    /// Begins a request whose head is the first `end` unread bytes.
+    fn begin(&mut self, end: usize, plan: &mut Plan) -> Next {
+        let request = match Request::parse(self.take(end)) {
+            Ok(request) => request,
+            Err((misdeed, head)) => return Next::Misdeed(misdeed, head),
+        };
+        self.exchanges = self.exchanges.saturating_add(1);
+        match self.body_to_read(&request) {
+            Err(misdeed) => Next::Misdeed(misdeed, request.into_head()),
+            Ok(None) => Next::Request(request),
+            Ok(Some((framing, expectation))) => {
+                if expectation == Expectation::Continue {
+                    plan.send(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec());
+                }
+                self.discard(request, framing)
+            }
+        }
+    }
+
+    /// The body that has to be read to come to the request after it. None also where there is one, and
+    /// the connection will be ended instead.
+    fn body_to_read(&self, request: &Request) -> Result<Option<(Framing, Expectation)>, Malformed> {
+        let expectation = request.expectation()?;
+        match request.framing()? {
+            Some(framing) if self.reads_body_of(request) => {
+                framing.check_size()?;
+                Ok(Some((framing, expectation)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether a body is read for the sake of the request after it. Else the connection ends, which
+    /// is cheaper for both.
+    fn reads_body_of(&self, request: &Request) -> bool {
+        request.method.is_served() && !self.settings.at_capacity
+    }
+
+    fn discard(&mut self, request: Request, mut framing: Framing) -> Next {
+        match framing.discard(&mut self.unread) {
+            Err(misdeed) => Next::Misdeed(misdeed, request.into_head()),
+            Ok(true) => Next::Request(request),
+            Ok(false) => {
+                self.state = State::Body(request, framing);
+                Next::Incomplete
+            }
+        }
+    }
+
+    /// Takes the first `end` unread bytes. In the usual case these are all, and nothing is copied.
+    fn take(&mut self, end: usize) -> Vec<u8> {
+        let rest = if end == self.unread.len() { Vec::new() } else { self.unread.split_off(end) };
+        mem::replace(&mut self.unread, rest)
+    }
+
+    /// What to do when there is no whole request. Who has stopped in the middle of one gets no reply:
+    /// there is nothing that it could still do about it.
+    fn wait_for_more(&mut self) -> Wait {
+        let idle = matches!(&self.state, State::Head(scanner) if scanner.is_idle(&self.unread));
+        if self.client == Client::HasFinished || (idle && self.server == Server::Stops) {
+            self.state = State::Closed;
+            return Wait::Close(Remainder::Nothing);
+        }
+        Wait::Receive
+    }
+
+    /// Answers a request, or finds out what to answer with. None: the next request may come.
+    fn answer(&mut self, now: Instant, request: Request, plan: &mut Plan) -> Option<Wait> {
+        match self.route(now, &request) {
+            Ok(Route::Search(search)) => Some(self.open(request, search)),
+            Ok(Route::Reply(reply)) => {
+                let delivered = self.deliver(&request, reply, plan);
+                self.finish(&request, delivered, plan)
+            }
+            Err(misdeed) => Some(self.refuse(now, misdeed, &request.into_head(), plan)),
+        }
+    }
+
+    fn route(&self, now: Instant, request: &Request) -> Result<Route<'_>, Malformed> {
+        let site = Site { settings: &self.settings, now };
+        let compat = self.settings.dialect == Dialect::Compat;
+        if self.settings.at_capacity {
+            return Ok(Route::Reply(page::full(site, request)));
+        }
+        if compat && matches!(request.method, Method::Get | Method::Head) {
+            let search = compat::name(request).map(Search::exact);
+            return Ok(search.map_or_else(|| Route::missing(site, request), Route::Search));
+        }
+        let target = Target::of(request)?;
+        Ok(match (request.method, target) {
+            (Method::Refused, _) => Route::Reply(page::method_refused(site, request)),
+            (Method::Unknown, _) => Route::Reply(page::error(site, Status::NotImplemented, Format::of(request))),
+            (Method::Options, _) => Route::Reply(page::options(site, request)),
+            (_, Target::Path { name: Some(name), folder: true }) if name.is_empty() => Route::root(site, request),
+            (_, Target::Path { name: Some(name), folder: true }) => {
+                Route::Search(Search::new(name, Place::Index, request))
+            }
+            (_, Target::Path { name: Some(name), folder: false }) => {
+                Route::Search(Search::new(name, Place::Itself, request))
+            }
+            (_, Target::Path { name: None, .. } | Target::Server) => Route::missing(site, request),
+        })
+    }
+
+    fn open(&mut self, request: Request, search: Search) -> Wait {
+        let name = search.name();
+        self.state = State::Opening(request, search);
+        Wait::Open(name)
+    }
+
+    /// Goes on with what a name turned out to be.
+    fn opened(
+        &mut self,
+        now: Instant,
+        request: Request,
+        mut search: Search,
+        result: Result<Found, Refusal>,
+        plan: &mut Plan,
+    ) -> Wait {
+        let site = Site { settings: &self.settings, now };
+        let reply = match result {
+            Ok(Found::Source(facts)) => {
+                let source = Source { name: search.bare(), coding: search.coding, facts };
+                source.reply(site, &request)
+            }
+            // Whatever keeps a compressed sibling from being sent, the bare one will do.
+            _ if search.coding.is_some() => {
+                search.advance();
+                return self.open(request, search);
+            }
+            Ok(Found::Folder) | Err(Refusal::NotFound) if search.place == Place::Index => {
+                if self.settings.listing {
+                    let name = search.target.clone();
+                    self.state = State::Listing(request, search.target);
+                    return Wait::List(name);
+                }
+                page::refused(site, Refusal::NotFound, &request)
+            }
+            Ok(Found::Folder) if self.settings.dialect == Dialect::Standard => {
+                page::to_folder(site, &search.target, &request)
+            }
+            Ok(Found::Folder) => page::refused(site, Refusal::NotFound, &request),
+            Err(refusal) => page::refused(site, refusal, &request),
+        };
+        let delivered = self.deliver(&request, reply, plan);
+        self.finish_and_proceed(now, &request, delivered, plan)
+    }
+
+    fn listed(
+        &mut self,
+        now: Instant,
+        request: Request,
+        folder: &[u8],
+        result: Result<Listing, Refusal>,
+        plan: &mut Plan,
+    ) -> Wait {
+        let site = Site { settings: &self.settings, now };
+        let reply = match result {
+            Ok(listing) => listing::reply(site, folder, listing, &request),
+            Err(refusal) => page::refused(site, refusal, &request),
+        };
+        let delivered = self.deliver(&request, reply, plan);
+        self.finish_and_proceed(now, &request, delivered, plan)
+    }
+
+    /// Goes on with a source that has grown.
+    fn available(
+        &mut self,
+        now: Instant,
+        mut stream: Stream,
+        exchange: Option<Exchange>,
+        then: Then,
+        window: Window,
+        plan: &mut Plan,
+    ) -> Wait {
+        let flow = stream.pour(Vec::new(), window, plan);
+        let wait = self.follow(Delivered { stream: Some((stream, flow)), then }, exchange, plan);
+        wait.unwrap_or_else(|| self.proceed(now, plan))
+    }
+
+    /// Puts a reply on the wire, as far as there is of it now.
+    fn deliver(&self, request: &Request, reply: Reply<'_>, plan: &mut Plan) -> (Status, Delivered) {
+        let then = self.then(request, &reply);
+        let status = reply.status;
+        let stream = reply.deliver(Recipient::of(request), then, plan);
+        (status, Delivered { stream, then })
+    }
+
+    /// What comes after a reply (RFC 9112 section 9.3).
+    fn then(&self, request: &Request, reply: &Reply<'_>) -> Then {
+        let body_unread = !self.reads_body_of(request) && matches!(request.framing(), Ok(Some(_)));
+        let goes_on = request.is_persistent()
+            && !body_unread
+            && !reply.closes()
+            && !self.settings.at_capacity
+            && self.server == Server::Runs
+            && self.exchanges < self.settings.max_exchanges;
+        match goes_on {
+            true => Then::NextRequest,
+            false if body_unread || !self.unread.is_empty() => Then::Close(Remainder::Unread),
+            false => Then::Close(Remainder::Nothing),
+        }
+    }
+
+    fn finish_and_proceed(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        delivered: (Status, Delivered),
+        plan: &mut Plan,
+    ) -> Wait {
+        let wait = self.finish(request, delivered, plan);
+        wait.unwrap_or_else(|| self.proceed(now, plan))
+    }
+
+    fn finish(&mut self, request: &Request, (status, delivered): (Status, Delivered), plan: &mut Plan) -> Option<Wait> {
+        let exchange = self.settings.reports.then(|| Exchange {
+            request: request.line_for_log(),
+            status: status.code(),
+            referrer: request.field_for_log(FieldName::Referer),
+            agent: request.field_for_log(FieldName::UserAgent),
+        });
+        self.follow(delivered, exchange, plan)
+    }
+
+    /// Waits for the rest of a reply, or reports it and goes on to what comes after. None: that is the
+    /// next request.
+    fn follow(&mut self, delivered: Delivered, exchange: Option<Exchange>, plan: &mut Plan) -> Option<Wait> {
+        let Delivered { stream, then } = delivered;
+        if let Some((stream, Flow::Goes)) = stream {
+            let offset = stream.offset;
+            self.state = State::Streaming(stream, exchange, then);
+            return Some(Wait::Past(offset));
+        }
+        if let Some(exchange) = exchange {
+            plan.report(exchange);
+        }
+        match (stream, then) {
+            // Without a last chunk: that is how the client sees that something is missing.
+            (Some((_, Flow::Broken)), _) => Some(Wait::Close(Remainder::Nothing)),
+            (_, Then::Close(remainder)) => Some(Wait::Close(remainder)),
+            (_, Then::NextRequest) => {
+                self.state = State::Head(Scanner::default());
+                None
+            }
+        }
+    }
+
+    /// Answers something that is not in order, and ends the connection: nobody can say where the next
+    /// request would begin.
+    fn refuse(&self, now: Instant, misdeed: Malformed, head: &[u8], plan: &mut Plan) -> Wait {
+        let site = Site { settings: &self.settings, now };
+        let then = Then::Close(Remainder::Unread);
+        let reply = page::error(site, misdeed.status(), Format::Plain);
+        reply.deliver(Recipient::UNKNOWN, then, plan);
+        if self.settings.reports {
+            plan.report(Exchange {
+                request: request::line_for_log(head),
+                status: misdeed.status().code(),
+                referrer: String::new(),
+                agent: String::new(),
+            });
+        }
+        Wait::Close(Remainder::Unread)
+    }
+}
+
+/// What a request leads to.
+enum Route<'a> {
+    Reply(Reply<'a>),
+    Search(Search),
+}
+
+impl<'a> Route<'a> {
+    /// To nothing.
+    fn missing(site: Site<'a>, request: &Request) -> Self {
+        Self::Reply(page::refused(site, Refusal::NotFound, request))
+    }
+
+    /// To what the root stands for.
+    fn root(site: Site<'a>, request: &Request) -> Self {
+        match &site.settings.home {
+            Some(home) => Self::Reply(page::to_home(site, home, request)),
+            None => Self::Search(Search::new(Name::new(), Place::Index, request)),
+        }
+    }
+}
+
+/// A reply that is on the wire, all of it or what there is so far.
+struct Delivered {
+    stream: Option<(Stream, Flow)>,
+    then: Then,
+}

@@ -1,0 +1,465 @@
+//! The head of a request: from bytes to a [`Request`], or to the name of what is wrong with it.
+//!
+//! Rules:
+//!
+//! - Strict where two readers could disagree on where something ends (RFC 9112 section 11.2): lines end
+//!   with CRLF and nothing else does, a field's name touches its colon, nothing is folded. Who sends
+//!   otherwise is answered once and gets no second chance on this connection.
+//! - What is wrong is judged by its position, never by how the bytes happened to arrive.
+//! - The bytes of the head are not copied. A request owns them, and knows where in them things are.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::body::Framing;
+use crate::reply::Status;
+use crate::text::{is_token, list, printable, split_once, trim};
+
+/// The longest request line. RFC 9112 section 3 recommends at least 8,000 bytes.
+pub(crate) const LINE_LIMIT: usize = 8 * 1024;
+/// The longest head, request line and empty line included. As nginx and Apache have it, give or take;
+/// what a browser sends is a tenth of it.
+pub(crate) const HEAD_LIMIT: usize = 16 * 1024;
+/// The most fields of one head, as Apache has it. Browsers send about twenty.
+const FIELD_LIMIT: usize = 100;
+/// How much of a line from the client goes into the log.
+const LOG_LIMIT: usize = 2 * 1024;
+
+/// What a client can do wrong, so that its connection cannot be used any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// A CR without an LF after it (RFC 9112 section 2.2).
+    BareCr,
+    /// An LF without a CR before it. The RFC lets a server accept it; then a proxy before it may not.
+    BareLf,
+    /// NUL or another control character (RFC 9110 section 5.5).
+    ControlCharacter,
+    /// More than one empty line before a request (RFC 9112 section 2.2).
+    LeadingEmptyLines,
+    /// A line that goes on in the next one (RFC 9112 section 5.2).
+    ObsoleteFold,
+    /// A request line that is not three words with single blanks between (RFC 9112 section 3). Also what
+    /// HTTP/0.9 sent.
+    RequestLineInvalid,
+    /// A method that is no token.
+    MethodInvalid,
+    /// A target of none of the four forms, of the wrong form for its method, with a fragment, or with a
+    /// broken escape (RFC 9112 section 3.2).
+    TargetInvalid,
+    /// A path that leads out of the root (RFC 3986 section 5.2.4).
+    TargetEscapes,
+    /// A request line longer than 8 KiB.
+    LineTooLong,
+    /// A version that is not `HTTP/` digit `.` digit (RFC 9112 section 2.3).
+    VersionInvalid,
+    /// A version that is not 1.
+    VersionUnsupported,
+    /// A head longer than 16 KiB.
+    HeadTooLarge,
+    /// More than 100 fields.
+    TooManyFields,
+    /// A line without a colon, without a name, or with blanks before the colon (RFC 9112 section 5.1).
+    FieldNameInvalid,
+    /// HTTP/1.1 without `Host` (RFC 9112 section 3.2).
+    HostMissing,
+    /// More than one `Host`.
+    HostRepeated,
+    /// A `Host` or an authority that is not a host and perhaps a port.
+    HostInvalid,
+    /// A length that is not one number (RFC 9110 section 8.6).
+    ContentLengthInvalid,
+    /// Lengths that contradict each other.
+    ContentLengthsDiffer,
+    /// One length said twice. The RFC lets a server accept it; nobody sends it without a reason.
+    ContentLengthRepeated,
+    /// `Content-Length` next to `Transfer-Encoding` (RFC 9112 section 6.1): the classic of smuggling.
+    LengthWithTransferEncoding,
+    /// `Transfer-Encoding` in HTTP/1.0 (RFC 9112 section 6.1).
+    TransferEncodingInOldVersion,
+    /// A transfer coding that ends nowhere: `chunked` is missing, twice, or not last.
+    TransferEncodingInvalid,
+    /// A transfer coding other than chunked (RFC 9112 section 6.1).
+    TransferEncodingUnknown,
+    /// A chunk, its size, its extension or its trailer that is not as RFC 9112 section 7.1 has it.
+    ChunkInvalid,
+    /// A body longer than 64 KiB, for which nobody here has any use.
+    BodyTooLarge,
+    /// An expectation other than `100-continue` (RFC 9110 section 10.1.1).
+    ExpectationUnknown,
+}
+
+impl Malformed {
+    /// What the client is told.
+    pub(crate) fn status(self) -> Status {
+        match self {
+            Self::LineTooLong => Status::UriTooLong,
+            Self::HeadTooLarge | Self::TooManyFields => Status::HeadTooLarge,
+            Self::VersionUnsupported => Status::VersionNotSupported,
+            Self::TransferEncodingUnknown => Status::NotImplemented,
+            Self::BodyTooLarge => Status::ContentTooLarge,
+            Self::ExpectationUnknown => Status::ExpectationFailed,
+            _ => Status::BadRequest,
+        }
+    }
+}
+
+/// Finds the end of a head, and looks at every byte of it once however it arrives.
+#[derive(Debug, Default)]
+pub(crate) struct Scanner {
+    /// The byte to look at next.
+    next: usize,
+    /// Where the current line begins.
+    line: usize,
+    /// Where the request line begins: behind the empty line that is tolerated before it.
+    start: usize,
+}
+
+impl Scanner {
+    /// How long the head is whose first bytes these are. None: it has not ended yet. Fails at the first
+    /// byte that cannot be part of a head, and says where that is.
+    pub(crate) fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, (Malformed, usize)> {
+        while let Some(&byte) = bytes.get(self.next) {
+            let refused = match (byte, bytes.get(self.next + 1)) {
+                _ if self.in_request_line() && self.next - self.start >= LINE_LIMIT => Malformed::LineTooLong,
+                _ if self.next - self.start >= HEAD_LIMIT => Malformed::HeadTooLarge,
+                (b'\r', None) => return Ok(None),
+                (b'\r', Some(b'\n')) => match self.end_line() {
+                    Line::Last => return Ok(Some(self.next)),
+                    Line::Surplus => Malformed::LeadingEmptyLines,
+                    Line::Other => continue,
+                },
+                (b'\r', Some(_)) => Malformed::BareCr,
+                (b'\n', _) => Malformed::BareLf,
+                (b' ' | b'\t', _) if self.next == self.line && !self.in_request_line() => Malformed::ObsoleteFold,
+                (b'\t' | b' '..=b'~' | 0x80.., _) => {
+                    self.next += 1;
+                    continue;
+                }
+                _ => Malformed::ControlCharacter,
+            };
+            return Err((refused, self.next));
+        }
+        Ok(None)
+    }
+
+    fn in_request_line(&self) -> bool {
+        self.line == self.start
+    }
+
+    fn end_line(&mut self) -> Line {
+        let empty = self.next == self.line;
+        let first = self.in_request_line();
+        self.next += 2;
+        self.line = self.next;
+        match (empty, first) {
+            (false, _) => Line::Other,
+            (true, false) => Line::Last,
+            (true, true) if self.start > 0 => Line::Surplus,
+            (true, true) => {
+                self.start = self.next;
+                Line::Other
+            }
+        }
+    }
+
+    /// Whether nothing has come yet but the empty line that is tolerated before a request.
+    pub(crate) fn is_idle(&self, bytes: &[u8]) -> bool {
+        bytes.len() == self.start
+    }
+}
+
+/// What a line that has just ended means for the head.
+enum Line {
+    /// The empty one behind the fields.
+    Last,
+    /// An empty one too many before the request line.
+    Surplus,
+    Other,
+}
+
+/// The methods, as far as the server tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Get,
+    Head,
+    Options,
+    /// One that the server knows and does not have: 405.
+    Refused,
+    /// One that the server has never heard of: 501.
+    Unknown,
+}
+
+impl Method {
+    /// Methods are case-sensitive (RFC 9110 section 9.1).
+    fn of(token: &[u8]) -> Self {
+        match token {
+            b"GET" => Self::Get,
+            b"HEAD" => Self::Head,
+            b"OPTIONS" => Self::Options,
+            // RFC 9110, RFC 5789 and WebDAV (RFC 4918, 3253, 3648, 3744, 5323).
+            b"POST" | b"PUT" | b"DELETE" | b"PATCH" | b"TRACE" | b"CONNECT" | b"PROPFIND" | b"PROPPATCH" | b"MKCOL"
+            | b"COPY" | b"MOVE" | b"LOCK" | b"UNLOCK" | b"REPORT" | b"SEARCH" | b"ACL" | b"ORDERPATCH" | b"CHECKIN"
+            | b"CHECKOUT" | b"UNCHECKOUT" | b"LABEL" | b"UPDATE" | b"MERGE" | b"VERSION-CONTROL" | b"MKACTIVITY"
+            | b"MKWORKSPACE" | b"BASELINE-CONTROL" => Self::Refused,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Whether the server reads the body of such a request, to come to the next one.
+    pub(crate) fn is_served(self) -> bool {
+        matches!(self, Self::Get | Self::Head | Self::Options)
+    }
+}
+
+/// The versions that make a difference. A minor version above 1 counts as 1 (RFC 9110 section 2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    Http10,
+    Http11,
+}
+
+/// What a client expects of the server before it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expectation {
+    Nothing,
+    /// An interim reply that tells it to send the body.
+    Continue,
+}
+
+/// The fields that mean something to the server. All others are checked for their form and forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FieldName {
+    Accept,
+    AcceptEncoding,
+    AccessControlRequestMethod,
+    Connection,
+    ContentLength,
+    Expect,
+    Host,
+    IfMatch,
+    IfModifiedSince,
+    IfNoneMatch,
+    IfRange,
+    IfUnmodifiedSince,
+    Range,
+    Referer,
+    TransferEncoding,
+    UserAgent,
+}
+
+const FIELD_NAMES: [(&[u8], FieldName); 16] = [
+    (b"accept", FieldName::Accept),
+    (b"accept-encoding", FieldName::AcceptEncoding),
+    (b"access-control-request-method", FieldName::AccessControlRequestMethod),
+    (b"connection", FieldName::Connection),
+    (b"content-length", FieldName::ContentLength),
+    (b"expect", FieldName::Expect),
+    (b"host", FieldName::Host),
+    (b"if-match", FieldName::IfMatch),
+    (b"if-modified-since", FieldName::IfModifiedSince),
+    (b"if-none-match", FieldName::IfNoneMatch),
+    (b"if-range", FieldName::IfRange),
+    (b"if-unmodified-since", FieldName::IfUnmodifiedSince),
+    (b"range", FieldName::Range),
+    (b"referer", FieldName::Referer),
+    (b"transfer-encoding", FieldName::TransferEncoding),
+    (b"user-agent", FieldName::UserAgent),
+];
+
+/// A part of the head's bytes. Heads are shorter than 64 KiB by far.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    start: u16,
+    end: u16,
+}
+
+impl Place {
+    /// Where `part` is in `whole`, of which it is a piece.
+    fn of(part: &[u8], whole: &[u8]) -> Self {
+        let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+        Self { start: start as u16, end: (start + part.len()) as u16 }
+    }
+
+    fn in_bytes(self, bytes: &[u8]) -> &[u8] {
+        &bytes[usize::from(self.start)..usize::from(self.end)]
+    }
+}
+
+/// The head of a request that is in order.
+#[derive(Debug)]
+pub(crate) struct Request {
+    head: Vec<u8>,
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    line: Place,
+    target: Place,
+    fields: Vec<(FieldName, Place)>,
+}
+
+impl Request {
+    /// Reads a whole head, as the scanner found it. Gives the head back where it is not in order.
+    pub(crate) fn parse(head: Vec<u8>) -> Result<Self, (Malformed, Vec<u8>)> {
+        match parts(&head) {
+            Ok((method, version, line, target, fields)) => Ok(Self { head, method, version, line, target, fields }),
+            Err(malformed) => Err((malformed, head)),
+        }
+    }
+
+    /// The bytes of the head, once nothing else of the request is needed.
+    pub(crate) fn into_head(self) -> Vec<u8> {
+        self.head
+    }
+
+    /// The request target, as it was sent.
+    pub(crate) fn target(&self) -> &[u8] {
+        self.target.in_bytes(&self.head)
+    }
+
+    /// The values of a field, in order.
+    pub(crate) fn fields(&self, name: FieldName) -> impl Iterator<Item = &[u8]> {
+        let of_that_name = self.fields.iter().filter(move |(field, _)| *field == name);
+        of_that_name.map(|(_, place)| place.in_bytes(&self.head))
+    }
+
+    /// The value of a field that makes sense only once. Said twice, it says nothing.
+    pub(crate) fn field(&self, name: FieldName) -> Option<&[u8]> {
+        let mut values = self.fields(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+
+    /// How the body is framed that comes next. None: there is none.
+    pub(crate) fn framing(&self) -> Result<Option<Framing>, Malformed> {
+        Framing::of(self)
+    }
+
+    /// What the client waits for before it sends the body.
+    pub(crate) fn expectation(&self) -> Result<Expectation, Malformed> {
+        // RFC 9110 section 10.1.1: in HTTP/1.0 the field means nothing.
+        if self.version == Version::Http10 {
+            return Ok(Expectation::Nothing);
+        }
+        let mut expectation = Expectation::Nothing;
+        for expected in self.fields(FieldName::Expect).flat_map(list) {
+            if !expected.eq_ignore_ascii_case(b"100-continue") {
+                return Err(Malformed::ExpectationUnknown);
+            }
+            expectation = Expectation::Continue;
+        }
+        Ok(expectation)
+    }
+
+    /// Whether the client wants to send more requests on this connection (RFC 9112 section 9.3).
+    pub(crate) fn is_persistent(&self) -> bool {
+        let says = |option: &[u8]| {
+            let mut options = self.fields(FieldName::Connection).flat_map(list);
+            options.any(|said| said.eq_ignore_ascii_case(option))
+        };
+        match self.version {
+            Version::Http11 => !says(b"close"),
+            Version::Http10 => says(b"keep-alive") && !says(b"close"),
+        }
+    }
+
+    /// The request line, for the log.
+    pub(crate) fn line_for_log(&self) -> String {
+        printable(self.line.in_bytes(&self.head), LOG_LIMIT)
+    }
+
+    /// A field's value, for the log. Empty: not said.
+    pub(crate) fn field_for_log(&self, name: FieldName) -> String {
+        printable(self.field(name).unwrap_or_default(), LOG_LIMIT)
+    }
+}
+
+/// The request line of a head that is not in order, as far as there is one, for the log.
+pub(crate) fn line_for_log(bytes: &[u8]) -> String {
+    let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
+    let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next();
+    printable(line.unwrap_or_default(), LOG_LIMIT)
+}
+
+type Parts = (Method, Version, Place, Place, Vec<(FieldName, Place)>);
+
+fn parts(head: &[u8]) -> Result<Parts, Malformed> {
+    let mut lines = lines(head);
+    let line = lines.next().unwrap_or_default();
+    let (method, target, version) = request_line(line)?;
+    let mut fields = Vec::new();
+    for (index, line) in lines.enumerate() {
+        if index == FIELD_LIMIT {
+            return Err(Malformed::TooManyFields);
+        }
+        let (name, value) = split_once(line, b':').ok_or(Malformed::FieldNameInvalid)?;
+        if !is_token(name) {
+            return Err(Malformed::FieldNameInvalid);
+        }
+        if let Some(name) = field_name(name) {
+            fields.push((name, Place::of(trim(value), head)));
+        }
+    }
+    let host = fields.iter().filter(|(name, _)| *name == FieldName::Host);
+    check_host(host.map(|(_, place)| place.in_bytes(head)), version)?;
+    Ok((method, version, Place::of(line, head), Place::of(target, head), fields))
+}
+
+/// The lines of a head that the scanner has passed: every one ends with CRLF, and the empty ones are
+/// only the last and perhaps the first.
+fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = head.split(|byte| *byte == b'\n');
+    lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line)).filter(|line| !line.is_empty())
+}
+
+fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), Malformed> {
+    let mut words = line.split(|byte| *byte == b' ');
+    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(Malformed::RequestLineInvalid);
+    };
+    if !is_token(method) {
+        return Err(Malformed::MethodInvalid);
+    }
+    if target.is_empty() || target.contains(&b'\t') {
+        return Err(Malformed::TargetInvalid);
+    }
+    let version = match version {
+        b"HTTP/1.0" => Version::Http10,
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => Version::Http11,
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            return Err(Malformed::VersionUnsupported);
+        }
+        _ => return Err(Malformed::VersionInvalid),
+    };
+    Ok((Method::of(method), target, version))
+}
+
+fn field_name(name: &[u8]) -> Option<FieldName> {
+    let known = FIELD_NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    known.map(|(_, name)| *name)
+}
+
+fn check_host<'a>(mut values: impl Iterator<Item = &'a [u8]>, version: Version) -> Result<(), Malformed> {
+    match (values.next(), values.next()) {
+        (None, _) if version == Version::Http10 => Ok(()),
+        (None, _) => Err(Malformed::HostMissing),
+        (Some(_), Some(_)) => Err(Malformed::HostRepeated),
+        (Some(host), None) if is_authority(host) => Ok(()),
+        (Some(_), None) => Err(Malformed::HostInvalid),
+    }
+}
+
+/// Whether this is a host and perhaps a port (RFC 9110 section 4.2.1: the host is not empty).
+pub(crate) fn is_authority(text: &[u8]) -> bool {
+    let is_port = |port: &[u8]| port.iter().all(u8::is_ascii_digit);
+    if let Some(address) = text.strip_prefix(b"[") {
+        let Some((address, port)) = split_once(address, b']') else {
+            return false;
+        };
+        let is_address = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+        return !address.is_empty()
+            && address.iter().all(is_address)
+            && (port.is_empty() || port.strip_prefix(b":").is_some_and(is_port));
+    }
+    let (host, port) = split_once(text, b':').unwrap_or((text, b""));
+    let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte);
+    !host.is_empty() && host.iter().all(is_host) && is_port(port)
+}

@@ -1,0 +1,361 @@
+//! A host in memory, and the client at the other end.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+
+use multiclient_guest::Session;
+use multiclient_guest::contract::{
+    Action, Entry, Event, Exchange, Facts, Field, Found, Instant, Listing, Refusal, Remainder, Settings, Window,
+};
+
+/// 2026-01-02T03:04:05Z.
+pub(crate) const NOW: Instant = 1_767_323_045_000;
+/// An hour before.
+pub(crate) const BEFORE: Instant = NOW - 3_600_000;
+
+/// Something that is published.
+#[derive(Clone)]
+pub(crate) struct Source {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) facts: Facts,
+    /// The windows that follow that of the facts, one for each wait.
+    pub(crate) growth: Vec<Window>,
+}
+
+/// The byte at an offset of every source that is not text: the original's fixture.
+pub(crate) fn pattern(length: u64) -> Vec<u8> {
+    (0..length).map(|i| ((i * 7 + 3) % 251) as u8).collect()
+}
+
+pub(crate) fn file(bytes: &[u8]) -> Source {
+    let window = Window { start: 0, end: bytes.len() as u64, is_final: true };
+    let version = format!("v{}", bytes.len());
+    let facts = Facts { window, modified: Some(BEFORE), version, media_type: None };
+    Source { bytes: bytes.to_vec(), facts, growth: Vec::new() }
+}
+
+/// What happens at the server's end of a session.
+#[derive(Clone)]
+pub(crate) struct Host {
+    pub(crate) settings: Settings,
+    pub(crate) now: Instant,
+    pub(crate) sources: BTreeMap<Vec<u8>, Source>,
+    pub(crate) folders: BTreeMap<Vec<u8>, Vec<Entry>>,
+    pub(crate) refusals: BTreeMap<Vec<u8>, Refusal>,
+}
+
+impl Default for Host {
+    /// What most rows ask for.
+    fn default() -> Self {
+        let mut host = Self {
+            settings: Settings::default(),
+            now: NOW,
+            sources: BTreeMap::new(),
+            folders: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+        };
+        host.publish("f.bin", file(&pattern(2500)));
+        host.publish("ten", file(b"0123456789"));
+        host.publish("empty", file(b""));
+        host.publish("film.mp4", file(&pattern(100)));
+        host.publish("live.m3u8", file(b"#EXTM3U\n"));
+        host.publish("sp ace.mp4", file(b"space"));
+        host.publish("100%.mp4", file(b"percent"));
+        host.publish("\u{fc}.mp4", file(b"umlaut"));
+        host.publish("new\nline", file(b"line"));
+        host.publish("page/index.html", file(b"<p>index\n"));
+        host.publish("style.css", file(b"a { color: red }"));
+        host.publish("style.css.gz", file(b"gzipped"));
+        host.publish("style.css.br", file(b"brotli"));
+        host.publish("film.mp4.gz", file(b"nonsense"));
+        host.folders.insert(b"page".to_vec(), Vec::new());
+        host.folders.insert(b"sub".to_vec(), Vec::new());
+        host.folders.insert(Vec::new(), Vec::new());
+        host.refusals.insert(b"secret".to_vec(), Refusal::Forbidden);
+        host.refusals.insert(b"busy".to_vec(), Refusal::Unavailable);
+        host.refusals.insert(b"broken".to_vec(), Refusal::Failed);
+        host
+    }
+}
+
+/// A client's life, as seen from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Life {
+    pub(crate) output: Vec<u8>,
+    pub(crate) reports: Vec<Exchange>,
+    pub(crate) opened: Vec<Vec<u8>>,
+    /// None: the session waits for more.
+    pub(crate) closed: Option<Remainder>,
+}
+
+impl Life {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.output).into_owned()
+    }
+}
+
+/// What the client does, or the server's operator.
+#[derive(Clone, Debug)]
+pub(crate) enum Input {
+    Bytes(Vec<u8>),
+    Finish,
+    /// The server stops at the next wait after everything before, whatever is waited for.
+    Stop,
+}
+
+impl Host {
+    pub(crate) fn publish(&mut self, name: &str, source: Source) {
+        self.sources.insert(name.as_bytes().to_vec(), source);
+    }
+
+    pub(crate) fn header(&mut self, name: &str, value: &str) {
+        self.settings.headers.push(Field { name: name.into(), value: value.into() });
+    }
+
+    /// Lives a client's life that sends these bytes in one piece, as far as 16 KiB are one.
+    pub(crate) fn whole(&self, bytes: &[u8]) -> Life {
+        self.live(bytes.chunks(16 * 1024).map(|piece| Input::Bytes(piece.to_vec())))
+    }
+
+    pub(crate) fn byte_by_byte(&self, bytes: &[u8]) -> Life {
+        self.live(bytes.iter().map(|byte| Input::Bytes(vec![*byte])))
+    }
+
+    pub(crate) fn live(&self, inputs: impl Iterator<Item = Input>) -> Life {
+        let mut inputs: VecDeque<Input> = inputs.collect();
+        let mut session = Session::new(self.settings.clone());
+        let mut life = Life::default();
+        let mut open: Option<Open> = None;
+        let mut event = match inputs.pop_front() {
+            Some(Input::Bytes(bytes)) => Event::Received(bytes),
+            Some(Input::Finish) => Event::Finished,
+            Some(Input::Stop) => Event::Stopping,
+            None => return life,
+        };
+        loop {
+            let actions = session.advance(self.now, event);
+            let wait = self.carry_out(actions, &mut life, &mut open);
+            if let (Some(Input::Stop), true) = (inputs.front(), !matches!(wait, Action::Close(_))) {
+                inputs.pop_front();
+                event = Event::Stopping;
+                continue;
+            }
+            event = match wait {
+                Action::Receive => match inputs.pop_front() {
+                    Some(Input::Bytes(bytes)) => Event::Received(bytes),
+                    Some(Input::Finish) => Event::Finished,
+                    Some(Input::Stop) => unreachable!("looked at before"),
+                    None => return life,
+                },
+                Action::Open(name) => {
+                    let found = self.open(&name, &mut open);
+                    life.opened.push(name);
+                    Event::Opened(found)
+                }
+                Action::List(name) => Event::Listed(self.list(&name)),
+                Action::Wait(offset) => {
+                    Event::Available(open.as_mut().expect("a wait is for the open source").grow(offset))
+                }
+                Action::Close(remainder) => {
+                    life.closed = Some(remainder);
+                    return life;
+                }
+                other => panic!("{other:?} does not wait"),
+            };
+        }
+    }
+
+    /// Carries out a list of actions as the contract has it, and gives back the last.
+    fn carry_out(&self, mut actions: Vec<Action>, life: &mut Life, open: &mut Option<Open>) -> Action {
+        assert!(actions.len() <= 64, "a list has at most 64 actions, not {}", actions.len());
+        let last = actions.pop().expect("a list is never empty");
+        for action in actions {
+            match action {
+                Action::Send(bytes) => {
+                    assert!(bytes.len() <= 1024 * 1024, "a send is at most 1 MiB");
+                    life.output.extend_from_slice(&bytes);
+                }
+                Action::Pass(span) => {
+                    let open = open.as_ref().expect("a pass is from the open source");
+                    let window = open.window;
+                    assert!(window.start <= span.offset && span.end() <= window.end, "{span:?} is within {window:?}");
+                    let bytes = &open.source.bytes[span.offset as usize..span.end() as usize];
+                    life.output.extend_from_slice(bytes);
+                }
+                Action::Report(exchange) => life.reports.push(exchange),
+                other => panic!("{other:?} waits, and is not the last"),
+            }
+        }
+        last
+    }
+
+    fn open(&self, name: &[u8], open: &mut Option<Open>) -> Result<Found, Refusal> {
+        assert_name(name);
+        *open = None;
+        if let Some(refusal) = self.refusals.get(name) {
+            return Err(*refusal);
+        }
+        if self.folders.contains_key(name) {
+            return Ok(Found::Folder);
+        }
+        let source = self.sources.get(name).ok_or(Refusal::NotFound)?.clone();
+        let facts = source.facts.clone();
+        *open = Some(Open { window: facts.window, source, step: 0 });
+        Ok(Found::Source(facts))
+    }
+
+    fn list(&self, name: &[u8]) -> Result<Listing, Refusal> {
+        assert_name(name);
+        let entries = self.folders.get(name).ok_or(Refusal::NotFound)?.clone();
+        Ok(Listing { entries, complete: true })
+    }
+}
+
+/// What comes out of a target is a name by construction.
+fn assert_name(name: &[u8]) {
+    let is_segment = |segment: &[u8]| !matches!(segment, b"" | b"." | b"..") && !segment.contains(&0);
+    assert!(name.is_empty() || name.split(|b| *b == b'/').all(is_segment), "{name:?} is a name");
+}
+
+struct Open {
+    source: Source,
+    window: Window,
+    step: usize,
+}
+
+impl Open {
+    /// The next window in which there is something for who waits past `offset`.
+    fn grow(&mut self, offset: u64) -> Window {
+        loop {
+            let Window { start, end, is_final } = self.window;
+            if end > offset || is_final || start > offset {
+                return self.window;
+            }
+            self.window = self.source.growth[self.step];
+            self.step += 1;
+        }
+    }
+}
+
+/// A reply as a client reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reply {
+    pub(crate) head: String,
+    pub(crate) status: u16,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    /// Whether the body ended as its head said, or with the connection where that is the way.
+    pub(crate) complete: bool,
+}
+
+impl Reply {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let mut values = self.fields.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert!(values.next().is_none(), "{name} is there once in {}", self.head);
+        value
+    }
+
+    /// Reads the reply at the front of `output`, as strictly as a client can, and what is behind it.
+    pub(crate) fn read<'a>(output: &'a [u8], method: &str) -> (Self, &'a [u8]) {
+        let end = output.windows(4).position(|four| four == b"\r\n\r\n").expect("the head ends") + 4;
+        let head = String::from_utf8(output[..end].to_vec()).expect("heads are ASCII here");
+        let mut lines = head.trim_end().split("\r\n");
+        let status_line = lines.next().expect("a status line");
+        let status: u16 =
+            status_line.strip_prefix("HTTP/1.1 ").unwrap_or_else(|| panic!("{status_line:?} is a status line"))[..3]
+                .parse()
+                .expect("a status");
+        let fields: Vec<(String, String)> = lines
+            .map(|line| line.split_once(": ").unwrap_or_else(|| panic!("{line:?} is a field")))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let mut reply = Self { head, status, fields, body: Vec::new(), complete: true };
+        let rest = reply.read_body(&output[end..], method);
+        (reply, rest)
+    }
+
+    fn read_body<'a>(&mut self, rest: &'a [u8], method: &str) -> &'a [u8] {
+        let length = self.field("Content-Length").map(|length| length.parse().expect("a length"));
+        let coding = self.field("Transfer-Encoding").map(str::to_owned);
+        assert!(length.is_none() || coding.is_none(), "one framing in {}", self.head);
+        if self.status < 200 || self.status == 204 || self.status == 304 {
+            assert!(length.is_none() && coding.is_none(), "no framing in {}", self.head);
+            return rest;
+        }
+        if method == "HEAD" {
+            return rest;
+        }
+        match (length, coding) {
+            (Some(length), _) => {
+                let taken = rest.len().min(length);
+                self.complete = taken == length;
+                self.body = rest[..taken].to_vec();
+                &rest[taken..]
+            }
+            (None, Some(coding)) => {
+                assert_eq!(coding, "chunked");
+                self.read_chunks(rest)
+            }
+            (None, None) => {
+                assert!(self.field("Connection") == Some("close"), "delimited in {}", self.head);
+                self.body = rest.to_vec();
+                &rest[rest.len()..]
+            }
+        }
+    }
+
+    fn read_chunks<'a>(&mut self, mut rest: &'a [u8]) -> &'a [u8] {
+        loop {
+            let Some(end) = rest.windows(2).position(|two| two == b"\r\n") else {
+                assert!(rest.is_empty(), "a stream breaks between chunks");
+                self.complete = false;
+                return rest;
+            };
+            let size = std::str::from_utf8(&rest[..end]).expect("a size");
+            let size = usize::from_str_radix(size, 16).expect("a size");
+            self.body.extend_from_slice(&rest[end + 2..end + 2 + size]);
+            assert_eq!(&rest[end + 2 + size..end + 4 + size], b"\r\n", "a chunk ends with a line end");
+            rest = &rest[end + 4 + size..];
+            if size == 0 {
+                return rest;
+            }
+        }
+    }
+}
+
+/// What follows a row, to see that nothing is out of step.
+const SECOND: &str = "GET /ten HTTP/1.1\r\nHost: second\r\n\r\n";
+
+/// Runs a request in all three ways and gives back its reply.
+#[track_caller]
+pub(crate) fn reply_of(host: &Host, request: &str) -> Reply {
+    let life = check_ways(host, request.as_bytes());
+    let method = request.trim_start().split(' ').next().expect("a method");
+    let (reply, rest) = Reply::read(&life.output, method);
+    assert_eq!(rest, b"", "one reply to one request");
+    reply
+}
+
+/// Runs bytes whole, byte by byte, and with a second request behind them. Whether there is an answer to
+/// the second depends on whether the session has closed, and on nothing else.
+#[track_caller]
+pub(crate) fn check_ways(host: &Host, request: &[u8]) -> Life {
+    let whole = host.whole(request);
+    let pieces = host.byte_by_byte(request);
+    assert_eq!(whole.text(), pieces.text(), "whole and byte by byte");
+    assert_eq!(whole.reports, pieces.reports, "whole and byte by byte");
+    assert_eq!(whole.closed.is_some(), pieces.closed.is_some(), "whole and byte by byte");
+    let followed = host.whole(&[request, SECOND.as_bytes()].concat());
+    let mut expected = whole.output.clone();
+    if whole.closed.is_none() {
+        expected.extend(host.whole(SECOND.as_bytes()).output);
+    }
+    assert_eq!(followed.text(), String::from_utf8_lossy(&expected), "with a second request");
+    whole
+}
+
+/// A `GET` with these lines besides `Host`.
+pub(crate) fn get(path: &str, lines: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n{lines}\r\n")
+}

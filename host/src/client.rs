@@ -1,0 +1,564 @@
+//! One client's life: the interpreter of what its guest wants done.
+//!
+//! Rule: nothing here knows what the bytes mean.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::iter::Peekable;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+use std::vec::Drain;
+
+use tokio::sync::watch;
+use tokio::task;
+use tokio::time::{Instant, sleep_until};
+
+use crate::ended::{Breach, Ended, Life, Limit, Phase};
+use crate::journal::Exchange;
+use crate::limits::{LINGER, LINGER_BYTES, PASS_BYTES, RECEIVED_BYTES, SMALL_PASS_BYTES};
+use crate::sandbox::{Plan, Sandbox, Step, Wait, contract};
+use crate::server::{Admission, Shared, Stop};
+use crate::slow_lane::SlowLane;
+use crate::socket::{Follows, Moved, Socket};
+use crate::sources::{self, Found, Refusal, Source};
+
+thread_local! {
+    /// What all clients of a loop read into and gather small replies in, one after the other: a client
+    /// that waits holds no buffer.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; RECEIVED_BYTES]);
+}
+
+/// A client, from accept to close.
+pub(crate) struct Client {
+    pub(crate) number: u64,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) socket: Socket,
+    pub(crate) admission: Admission,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) slow_lane: Arc<SlowLane>,
+    pub(crate) stop: watch::Receiver<Stop>,
+}
+
+impl Client {
+    /// Lives the client's life, and tells the journal when it is over.
+    pub(crate) async fn live(self) {
+        let accepted = Instant::now();
+        let shared = Arc::clone(&self.shared);
+        let (client, peer) = (self.number, self.peer);
+        let mut life = Living::new(self, accepted);
+        let ended = match life.run().await {
+            Ok(()) => Ended::Finished,
+            Err(ended) => ended,
+        };
+        life.retire();
+        let tally = life.tally;
+        shared.ended(&Life {
+            client,
+            peer,
+            ended,
+            bytes_in: tally.bytes_in,
+            bytes_out: tally.bytes_out,
+            exchanges: tally.exchanges,
+            memory_peak: tally.memory_peak,
+            cpu: tally.cpu,
+            duration: accepted.elapsed(),
+        });
+    }
+}
+
+/// What a client's life has come to so far.
+#[derive(Default)]
+struct Tally {
+    bytes_in: u64,
+    bytes_out: u64,
+    exchanges: u64,
+    memory_peak: usize,
+    cpu: Duration,
+    /// Of the guest's computing time, what came before the last byte that moved.
+    cpu_at_progress: Duration,
+}
+
+/// What is asked of the client now, and since when.
+enum Asking {
+    /// Nothing was heard since the last exchange, or the connection.
+    Silent { since: Instant, phase: Phase },
+    /// The client has begun to speak, and the guest wants to hear more.
+    Speaking { since: Instant },
+}
+
+struct Living {
+    client: Client,
+    /// Made when the first bytes come; given up when it will not be asked again.
+    sandbox: Option<Sandbox>,
+    source: Option<Source>,
+    asking: Asking,
+    /// Whether `receive` may find something without waiting.
+    unread: bool,
+    client_finished: bool,
+    told_to_stop: bool,
+    /// When the exchange that is under way began, and what had been sent by then.
+    exchange_since: Instant,
+    exchange_from: u64,
+    tally: Tally,
+}
+
+impl Living {
+    fn new(client: Client, accepted: Instant) -> Self {
+        Self {
+            client,
+            sandbox: None,
+            source: None,
+            asking: Asking::Silent { since: accepted, phase: Phase::Head },
+            unread: true,
+            client_finished: false,
+            told_to_stop: false,
+            exchange_since: accepted,
+            exchange_from: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    async fn run(&mut self) -> Result<(), Ended> {
+        let mut plan = self.receive().await?;
+        loop {
+            if let Wait::Close(_) = plan.wait {
+                // The guest has nothing more to say: what follows needs a socket and no instance.
+                self.retire();
+            }
+            self.carry_out(&mut plan.steps).await?;
+            plan = match plan.wait {
+                Wait::Receive => self.receive().await?,
+                Wait::Open(name) => self.open(&name)?,
+                Wait::List(name) => self.list(&name)?,
+                Wait::Window => self.window()?,
+                Wait::Close(remainder) => return self.close(remainder).await,
+            };
+            // A client that asks for much at once shares the loop with those who ask for little.
+            task::consume_budget().await;
+        }
+    }
+
+    fn advance(&mut self, event: contract::Event<'_>) -> Result<Plan, Ended> {
+        let Some(sandbox) = &mut self.sandbox else {
+            return Err(Ended::HostFault("an event for a session that is over".into()));
+        };
+        let plan = sandbox.advance(event)?;
+        if sandbox.cpu().saturating_sub(self.tally.cpu_at_progress) > self.client.shared.limits.cpu_without_progress {
+            return Err(Ended::OverLimit(Limit::Progress));
+        }
+        Ok(plan)
+    }
+
+    /// Gives up the instance, and keeps what it came to.
+    fn retire(&mut self) {
+        if let Some(sandbox) = self.sandbox.take() {
+            self.tally.cpu = sandbox.cpu();
+            self.tally.memory_peak = sandbox.memory_peak();
+        }
+    }
+
+    fn progress(&mut self) {
+        if let Some(sandbox) = &self.sandbox {
+            self.tally.cpu_at_progress = sandbox.cpu();
+        }
+    }
+
+    // ---- what a guest can wait for
+
+    async fn receive(&mut self) -> Result<Plan, Ended> {
+        loop {
+            if *self.client.stop.borrow() != Stop::No && !self.told_to_stop {
+                self.told_to_stop = true;
+                if self.sandbox.is_none() {
+                    return Err(Ended::ShutDown);
+                }
+                return self.advance(contract::Event::Stopping);
+            }
+            if self.client_finished {
+                // The guest goes on asking a client that has said its last word.
+                return Err(Ended::Disconnected);
+            }
+            if self.unread
+                && let Some(plan) = self.try_receive()?
+            {
+                return Ok(plan);
+            }
+            self.wait_for_bytes().await?;
+        }
+    }
+
+    /// Takes what has arrived to the guest. None: nothing has.
+    fn try_receive(&mut self) -> Result<Option<Plan>, Ended> {
+        BUFFER.with_borrow_mut(|buffer| {
+            buffer.resize(RECEIVED_BYTES, 0);
+            match self.client.socket.receive(buffer) {
+                Ok(Moved::Bytes(count)) => {
+                    // A buffer that is not full has emptied the socket: another attempt now would only
+                    // be told so.
+                    self.unread = count == buffer.len();
+                    self.heard(count)?;
+                    self.advance(contract::Event::Received(&buffer[..count])).map(Some)
+                }
+                Ok(Moved::End) if self.sandbox.is_none() => Err(Ended::Disconnected),
+                Ok(Moved::End) => {
+                    self.client_finished = true;
+                    self.advance(contract::Event::Finished).map(Some)
+                }
+                Ok(Moved::Later) => {
+                    self.unread = false;
+                    Ok(None)
+                }
+                Err(error) => Err(lost(&error)),
+            }
+        })
+    }
+
+    /// Counts what has come, and makes the instance for the first of it.
+    fn heard(&mut self, count: usize) -> Result<(), Ended> {
+        self.tally.bytes_in += count as u64;
+        self.progress();
+        if let Asking::Silent { since, phase } = self.asking {
+            // The time for a first request runs from the connection: who connects means to ask.
+            let now = Instant::now();
+            let since = if phase == Phase::Head { since } else { now };
+            self.asking = Asking::Speaking { since };
+            self.exchange_since = now;
+        }
+        if self.sandbox.is_none() {
+            let shared = &self.client.shared;
+            self.sandbox = Some(Sandbox::start(
+                &shared.guest,
+                &shared.limits,
+                &self.client.slow_lane,
+                &shared.settings,
+                shared.sources.only(),
+                self.client.admission.at_capacity(),
+            )?);
+        }
+        Ok(())
+    }
+
+    async fn wait_for_bytes(&mut self) -> Result<(), Ended> {
+        let limits = &self.client.shared.limits;
+        let (deadline, phase) = match self.asking {
+            Asking::Silent { since, phase: Phase::Idle } => (since + limits.idle_timeout, Phase::Idle),
+            Asking::Silent { since, phase } => (since + limits.head_timeout, phase),
+            Asking::Speaking { since } => (since + limits.head_timeout, Phase::Head),
+        };
+        // The socket may have been filled since it was registered; the attempt that follows finds out.
+        self.unread = true;
+        let Client { socket, stop, .. } = &mut self.client;
+        let woken = if self.told_to_stop { Stop::Now } else { Stop::Drain };
+        until(socket.readable(), deadline, phase, stop, woken).await
+    }
+
+    fn open(&mut self, name: &[u8]) -> Result<Plan, Ended> {
+        self.source = None;
+        match self.client.shared.sources.open(name) {
+            Ok(Found::Source(source)) => {
+                let found = contract::Found::Source(contract::Facts {
+                    window: window(source.size),
+                    modified: source.modified,
+                    version: &source.version,
+                    media_type: source.media_type.as_deref(),
+                });
+                let plan = self.advance(contract::Event::Opened(Ok(found)))?;
+                self.source = Some(source);
+                Ok(plan)
+            }
+            Ok(Found::Folder) => self.advance(contract::Event::Opened(Ok(contract::Found::Folder))),
+            Err(refusal) => self.advance(contract::Event::Opened(Err(refusal.into()))),
+        }
+    }
+
+    fn list(&mut self, name: &[u8]) -> Result<Plan, Ended> {
+        self.source = None;
+        let listing = self.client.shared.sources.list(name);
+        let entries: Vec<_>;
+        let listed = match &listing {
+            Ok(sources::Listing { entries: found, complete }) => {
+                entries = found.iter().map(contract::Entry::from).collect();
+                Ok(contract::Listing { entries: &entries, complete: *complete })
+            }
+            Err(refusal) => Err((*refusal).into()),
+        };
+        self.advance(contract::Event::Listed(listed))
+    }
+
+    /// What is waited for is there: the sources of today are final from the start.
+    fn window(&mut self) -> Result<Plan, Ended> {
+        let source = self.source.as_ref().ok_or(Ended::Breach(Breach::NothingOpen))?;
+        let window = window(source.size);
+        self.advance(contract::Event::Available(window))
+    }
+
+    async fn close(&mut self, remainder: contract::Remainder) -> Result<(), Ended> {
+        let unread = matches!(remainder, contract::Remainder::Unread) || self.client.socket.has_unread();
+        if !self.client_finished && unread && self.client.socket.finish().is_ok() {
+            self.linger().await;
+        }
+        Ok(())
+    }
+
+    /// Discards what the client still sends, so that it gets to read the end of what it was sent.
+    async fn linger(&mut self) {
+        let deadline = Instant::now() + LINGER;
+        let mut left = LINGER_BYTES;
+        loop {
+            let Client { socket, stop, .. } = &mut self.client;
+            match BUFFER.with_borrow_mut(|buffer| socket.receive(buffer)) {
+                Ok(Moved::Bytes(count)) if count < left => left -= count,
+                Ok(Moved::Later) => {
+                    if until(socket.readable(), deadline, Phase::Head, stop, Stop::Now).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(Moved::Bytes(_) | Moved::End) | Err(_) => return,
+            }
+        }
+    }
+
+    // ---- what a guest can have done
+
+    async fn carry_out(&mut self, steps: &mut Vec<Step>) -> Result<(), Ended> {
+        let mut steps = steps.drain(..).peekable();
+        let done = self.carry_out_each(&mut steps).await;
+        if done.is_err() {
+            // What was under way is told of as well, with what had been sent of it.
+            for step in steps {
+                if let Step::Report(exchange) = step {
+                    self.report(&exchange, false);
+                }
+            }
+        }
+        done
+    }
+
+    async fn carry_out_each(&mut self, steps: &mut Peekable<Drain<'_, Step>>) -> Result<(), Ended> {
+        while let Some(step) = steps.next() {
+            match step {
+                Step::Send(bytes) => match steps.peek() {
+                    Some(Step::Pass(span))
+                        if bytes.len() + SMALL_PASS_BYTES <= RECEIVED_BYTES
+                            && span.count <= SMALL_PASS_BYTES as u64 =>
+                    {
+                        let span = *span;
+                        steps.next();
+                        self.send_with(&bytes, span, follows(steps.peek())).await?;
+                    }
+                    next => {
+                        let follows = follows(next);
+                        self.send(&bytes, follows).await?;
+                    }
+                },
+                Step::Pass(span) => self.pass(span).await?,
+                Step::Report(exchange) => self.report(&exchange, true),
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, mut bytes: &[u8], follows: Follows) -> Result<(), Ended> {
+        while !bytes.is_empty() {
+            match self.client.socket.send(bytes, follows) {
+                Ok(Moved::Bytes(count)) => {
+                    self.sent(count as u64);
+                    bytes = &bytes[count..];
+                }
+                Ok(Moved::Later | Moved::End) => self.wait_for_room().await?,
+                Err(error) => return Err(lost(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends `head` and a small span in one go.
+    async fn send_with(&mut self, head: &[u8], span: contract::Span, follows: Follows) -> Result<(), Ended> {
+        let source = checked(self.source.as_ref(), span)?;
+        let rest = BUFFER.with_borrow_mut(|buffer| {
+            let length = head.len() + usize::try_from(span.count).expect("small by the caller's choice");
+            buffer.resize(RECEIVED_BYTES, 0);
+            buffer[..head.len()].copy_from_slice(head);
+            fill(source, span.offset, &mut buffer[head.len()..length])?;
+            match self.client.socket.send(&buffer[..length], follows) {
+                Ok(Moved::Bytes(count)) => Ok((count, buffer[count..length].to_vec())),
+                Ok(Moved::Later | Moved::End) => Ok((0, buffer[..length].to_vec())),
+                Err(error) => Err(lost(&error)),
+            }
+        });
+        let (count, rest) = rest?;
+        if count > 0 {
+            self.sent(count as u64);
+        }
+        self.send(&rest, follows).await
+    }
+
+    /// Sends a span of the source, in pieces between which others get their turn.
+    async fn pass(&mut self, span: contract::Span) -> Result<(), Ended> {
+        checked(self.source.as_ref(), span)?;
+        let end = span.offset + span.count;
+        let mut offset = span.offset;
+        let mut turn = PASS_BYTES;
+        while offset < end {
+            let source = self.source.as_ref().ok_or(Ended::Breach(Breach::NothingOpen))?;
+            let piece = usize::try_from(turn.min(end - offset)).unwrap_or(usize::MAX);
+            match self.client.socket.send_file(source.file.as_fd(), offset, piece) {
+                Ok(Moved::Bytes(count)) => {
+                    offset += count as u64;
+                    turn = turn.saturating_sub(count as u64);
+                    self.sent(count as u64);
+                }
+                Ok(Moved::End) => return Err(truncated(end - offset)),
+                Ok(Moved::Later) => {
+                    self.wait_for_room().await?;
+                    turn = PASS_BYTES;
+                }
+                Err(error) => return Err(lost_or_unreadable(&error)),
+            }
+            if turn == 0 {
+                task::yield_now().await;
+                turn = PASS_BYTES;
+            }
+        }
+        Ok(())
+    }
+
+    async fn wait_for_room(&mut self) -> Result<(), Ended> {
+        let deadline = Instant::now() + self.client.shared.limits.stall_timeout;
+        let Client { socket, stop, .. } = &mut self.client;
+        until(socket.writable(), deadline, Phase::Stall, stop, Stop::Now).await
+    }
+
+    /// Counts what was sent. The client has what it asked for, or some of it: its next request is waited
+    /// for with patience.
+    fn sent(&mut self, count: u64) {
+        self.tally.bytes_out += count;
+        self.progress();
+        if let Asking::Speaking { .. } = self.asking {
+            self.asking = Asking::Silent { since: Instant::now(), phase: Phase::Idle };
+        }
+    }
+
+    fn report(&mut self, exchange: &contract::Exchange, complete: bool) {
+        self.tally.exchanges += 1;
+        let (memory_peak, cpu) = match &self.sandbox {
+            Some(sandbox) => (sandbox.memory_peak(), sandbox.cpu()),
+            None => (self.tally.memory_peak, self.tally.cpu),
+        };
+        self.client.shared.journal.exchange(&Exchange {
+            client: self.client.number,
+            peer: self.client.peer,
+            request: &exchange.request,
+            status: exchange.status,
+            referrer: &exchange.referrer,
+            agent: &exchange.agent,
+            bytes_out: self.tally.bytes_out - self.exchange_from,
+            complete,
+            duration: self.exchange_since.elapsed(),
+            memory_peak,
+            cpu,
+        });
+        self.exchange_from = self.tally.bytes_out;
+        self.exchange_since = Instant::now();
+    }
+}
+
+/// Waits for the socket, but not beyond the deadline, nor when the server stops in the way `stopped`.
+async fn until(
+    ready: impl Future<Output = io::Result<()>>,
+    deadline: Instant,
+    phase: Phase,
+    stop: &mut watch::Receiver<Stop>,
+    stopped: Stop,
+) -> Result<(), Ended> {
+    tokio::select! {
+        biased;
+        ready = ready => ready.map_err(|error| Ended::HostFault(format!("cannot wait for a socket: {error}"))),
+        _ = stop.wait_for(|stop| *stop >= stopped) => {
+            if stopped == Stop::Now { Err(Ended::ShutDown) } else { Ok(()) }
+        }
+        () = sleep_until(deadline) => Err(Ended::TimedOut(phase)),
+    }
+}
+
+/// Whether bytes come right behind a send.
+fn follows(next: Option<&Step>) -> Follows {
+    match next {
+        Some(Step::Send(_) | Step::Pass(_)) => Follows::More,
+        Some(Step::Report(_)) | None => Follows::Nothing,
+    }
+}
+
+/// The open source, if the span lies within its window.
+fn checked(source: Option<&Source>, span: contract::Span) -> Result<&Source, Ended> {
+    let source = source.ok_or(Ended::Breach(Breach::NothingOpen))?;
+    match span.offset.checked_add(span.count) {
+        Some(end) if end <= source.size => Ok(source),
+        _ => Err(Ended::Breach(Breach::OutsideWindow)),
+    }
+}
+
+/// Reads a small span whole.
+fn fill(source: &Source, offset: u64, mut buffer: &mut [u8]) -> Result<(), Ended> {
+    let mut offset = offset;
+    while !buffer.is_empty() {
+        match rustix::io::pread(&source.file, &mut *buffer, offset) {
+            Ok(0) => return Err(truncated(buffer.len() as u64)),
+            Ok(count) => {
+                offset += count as u64;
+                buffer = &mut buffer[count..];
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Ended::SourceFailed(io::Error::from(error).to_string())),
+        }
+    }
+    Ok(())
+}
+
+fn window(size: u64) -> contract::Window {
+    contract::Window { start: 0, end: size, final_: true }
+}
+
+fn truncated(missing: u64) -> Ended {
+    Ended::SourceFailed(format!("the file has become shorter: {missing} bytes are missing"))
+}
+
+/// Why nothing can be sent or received any more.
+fn lost(error: &io::Error) -> Ended {
+    use io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkUnreachable, NotConnected, TimedOut,
+    };
+    match error.kind() {
+        BrokenPipe | ConnectionAborted | ConnectionReset | HostUnreachable | NetworkUnreachable | NotConnected
+        | TimedOut => Ended::Disconnected,
+        _ => Ended::HostFault(format!("a socket fails: {error}")),
+    }
+}
+
+/// The same where a source may be at fault too.
+fn lost_or_unreadable(error: &io::Error) -> Ended {
+    match lost(error) {
+        Ended::HostFault(_) => Ended::SourceFailed(error.to_string()),
+        ended => ended,
+    }
+}
+
+impl From<Refusal> for contract::Refusal {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound => Self::NotFound,
+            Refusal::Forbidden => Self::Forbidden,
+            Refusal::Unavailable => Self::Unavailable,
+            Refusal::Failed => Self::Failed,
+        }
+    }
+}
+
+impl<'a> From<&'a sources::Entry> for contract::Entry<'a> {
+    fn from(entry: &'a sources::Entry) -> Self {
+        Self { name: &entry.name, folder: entry.folder, size: entry.size, modified: entry.modified }
+    }
+}

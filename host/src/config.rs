@@ -1,0 +1,392 @@
+//! What the user said, checked once: flags and their environment variables, addresses, sizes, times; and
+//! what to say when something of it cannot be.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use multiclient::{Limits, Settings, SourceError, Sources};
+
+use crate::similar;
+
+/// Serves a file or a folder over HTTP to many clients, each in a fresh WebAssembly sandbox.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Tell what the built-in guest may do
+    Inspect,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// File or folder to serve
+    #[arg(required = true)]
+    source: Option<PathBuf>,
+
+    /// Where to listen: http://HOST:PORT, HOST:PORT, :PORT, PORT (this machine only; 0: any free one), unix:PATH
+    #[arg(value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = Address::parse)]
+    url: Address,
+
+    /// Listen here too (repeatable)
+    #[arg(long, value_name = "URL", value_parser = Address::parse, env = "MULTICLIENT_LISTEN", value_delimiter = ' ')]
+    listen: Vec<Address>,
+
+    /// URL path of a single file, instead of its name
+    #[arg(long = "as", value_name = "PATH", env = "MULTICLIENT_AS", help_heading = "Content")]
+    name: Option<String>,
+
+    /// Media type of a single file, instead of what its name says
+    #[arg(long = "type", value_name = "MIME", env = "MULTICLIENT_TYPE", help_heading = "Content", value_parser = visible)]
+    media_type: Option<String>,
+
+    /// List folders that have no index: HTML, or JSON for a client that asks for it
+    #[arg(long, env = "MULTICLIENT_LIST", help_heading = "Content")]
+    list: bool,
+
+    /// Add a header to every reply (repeatable)
+    #[arg(short = 'H', long = "header", value_name = "K: V", value_parser = header, help_heading = "Content")]
+    headers: Vec<(String, String)>,
+
+    /// Let scripts of other sites read replies (of ORIGIN; without a value, of any)
+    #[arg(long, value_name = "ORIGIN", num_args = 0..=1, require_equals = true, default_missing_value = "*",
+          env = "MULTICLIENT_CORS", value_parser = visible, help_heading = "Content")]
+    cors: Option<String>,
+
+    /// Reply as FFmpeg's example server does, wherever that is sane
+    #[arg(long, env = "MULTICLIENT_COMPAT", help_heading = "Content")]
+    compat: bool,
+
+    /// Memory of one client's guest
+    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = size, env = "MULTICLIENT_MEMORY", help_heading = "Limits")]
+    memory: u64,
+
+    /// CPU time of one client's guest for one event
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = time, env = "MULTICLIENT_CPU", help_heading = "Limits")]
+    cpu: Duration,
+
+    /// Time for a client to send a whole request head
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, env = "MULTICLIENT_HEADER_TIMEOUT", help_heading = "Limits")]
+    header_timeout: Duration,
+
+    /// Time for a client to be silent between requests
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time, env = "MULTICLIENT_IDLE_TIMEOUT", help_heading = "Limits")]
+    idle_timeout: Duration,
+
+    /// Time for a client to take nothing of what is sent to it
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, env = "MULTICLIENT_STALL_TIMEOUT", help_heading = "Limits")]
+    stall_timeout: Duration,
+
+    /// Clients at once
+    #[arg(long, value_name = "COUNT", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=100_000),
+          env = "MULTICLIENT_MAX_CLIENTS", help_heading = "Limits")]
+    max_clients: u32,
+
+    /// Clients at once from one address; 0: any number (127.0.0.1 and ::1 are not counted)
+    #[arg(long, value_name = "COUNT", default_value = "128", env = "MULTICLIENT_PER_IP", help_heading = "Limits")]
+    per_ip: u32,
+
+    /// The request log, on stderr
+    #[arg(long, value_name = "FORMAT", default_value = "text", env = "MULTICLIENT_LOG", help_heading = "Operation")]
+    pub(crate) log: LogFormat,
+
+    /// Say nothing but errors and the log
+    #[arg(short, long, env = "MULTICLIENT_QUIET", help_heading = "Operation")]
+    pub(crate) quiet: bool,
+
+    /// Time for clients to finish on SIGTERM or Ctrl-C; a second signal cuts them off
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, env = "MULTICLIENT_DRAIN", help_heading = "Operation")]
+    drain: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line for each exchange, and for each client that ended badly
+    Text,
+    /// None
+    Off,
+}
+
+impl Serve {
+    pub(crate) fn source(&self) -> &Path {
+        self.source.as_deref().expect("clap demands a source where there is no other command")
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            clients: self.max_clients as usize,
+            clients_per_address: self.per_ip as usize,
+            memory: self.memory,
+            cpu_per_event: self.cpu,
+            head_timeout: self.header_timeout,
+            idle_timeout: self.idle_timeout,
+            stall_timeout: self.stall_timeout,
+            drain: self.drain,
+            ..Limits::default()
+        }
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            reports: self.log != LogFormat::Off,
+            listing: self.list,
+            compat: self.compat,
+            headers: self.headers.clone(),
+            cors: self.cors.clone(),
+        }
+    }
+
+    pub(crate) fn sources(&self) -> Result<Sources, Failure> {
+        let mut sources = Sources::at(self.source()).map_err(|error| Failure::source(&error))?;
+        if sources.only().is_none() && (self.name.is_some() || self.media_type.is_some()) {
+            return Err(Failure::usage("--as and --type are for a single file, and this is a folder"));
+        }
+        if let Some(name) = &self.name {
+            sources = sources.named(name).map_err(|error| Failure::source(&error))?;
+        }
+        if let Some(media_type) = &self.media_type {
+            sources = sources.typed(media_type);
+        }
+        Ok(sources)
+    }
+
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Address> {
+        std::iter::once(&self.url).chain(&self.listen)
+    }
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// What was said, and the addresses that it stands for.
+    Tcp {
+        said: String,
+        sockets: Vec<SocketAddr>,
+    },
+    Unix(PathBuf),
+}
+
+impl Address {
+    fn parse(said: &str) -> Result<Self, String> {
+        if let Some(path) = said.strip_prefix("unix:") {
+            return Ok(Self::Unix(path.into()));
+        }
+        let rest = match said.split_once("://") {
+            Some(("http", rest)) => rest.trim_end_matches('/'),
+            Some((scheme, _)) => {
+                return Err(format!("{scheme} is not spoken here; it is http://HOST:PORT, PORT or unix:PATH"));
+            }
+            None => said,
+        };
+        let sockets = if let Ok(port) = rest.parse::<u16>() {
+            vec![(Ipv4Addr::LOCALHOST, port).into()]
+        } else if let Some(port) = rest.strip_prefix(':') {
+            let port = port.parse().map_err(|_| format!("{port} is not a port; a port is a number up to 65535"))?;
+            // `[::]` takes IPv4 too, but not every machine has IPv6.
+            vec![(Ipv4Addr::UNSPECIFIED, port).into()]
+        } else {
+            let (_, port) = rest
+                .rsplit_once(':')
+                .filter(|(_, port)| !port.contains(']'))
+                .ok_or("a port is missing, as in http://127.0.0.1:8080")?;
+            port.parse::<u16>().map_err(|_| format!("{port} is not a port; a port is a number up to 65535"))?;
+            rest.to_socket_addrs()
+                .map_err(|error| format!("this machine cannot tell the address of {rest}: {error}"))?
+                .collect()
+        };
+        Ok(Self::Tcp { said: said.to_owned(), sockets })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { said, .. } => f.write_str(said.trim_start_matches("http://").trim_end_matches('/')),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// `8M`, `512K`, `1G`, `65536`; at least one page of a guest.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches("iB").trim_end_matches(['K', 'M', 'G', 'k', 'm', 'g']);
+    let shift = match text[digits.len()..].trim_end_matches("iB") {
+        "" => 0,
+        "K" | "k" => 10,
+        "M" | "m" => 20,
+        "G" | "g" => 30,
+        _ => return Err("a size is a number and K, M or G, as in 8M".into()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "a size is a number and K, M or G, as in 8M")?;
+    match number.checked_mul(1 << shift) {
+        Some(bytes) if (1 << 16..=4 << 30).contains(&bytes) => Ok(bytes),
+        _ => Err("a guest has between 64K and 4G".into()),
+    }
+}
+
+/// `50ms`, `10s`, `2m`, `1h`.
+fn time(text: &str) -> Result<Duration, String> {
+    const WRONG: &str = "a time is a number and ms, s, m or h, as in 10s";
+    let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| WRONG)?;
+    let unit_ms = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(WRONG.into()),
+    };
+    match number.checked_mul(unit_ms) {
+        // A year is as good as for ever, and fits every clock.
+        Some(ms @ 1..=31_536_000_000) => Ok(Duration::from_millis(ms)),
+        _ => Err("a time is at least 1ms and at most a year".into()),
+    }
+}
+
+/// `Name: value`.
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) =
+        text.split_once(':').ok_or("a header is a name, a colon and a value, as in 'X-Served-By: me'")?;
+    let value = value.trim();
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)) {
+        return Err(format!("{name:?} is not the name of a header"));
+    }
+    if value.contains(char::is_control) {
+        return Err("a header has no control characters in its value".into());
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Text that can stand in a line of a reply.
+fn visible(text: &str) -> Result<String, String> {
+    if text.is_empty() || !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Err("it is a line of visible ASCII".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// Why the program ends, and what the user can do about it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    what: String,
+    next: Option<String>,
+    pub(crate) exit_code: u8,
+}
+
+impl Failure {
+    /// What nobody expected.
+    pub(crate) fn host(error: impl fmt::Display) -> Self {
+        Self { what: format!("{error:#}"), next: None, exit_code: 1 }
+    }
+
+    fn usage(what: &str) -> Self {
+        Self { what: what.to_owned(), next: Some("see  multiclient --help".to_owned()), exit_code: 2 }
+    }
+
+    fn source(error: &SourceError) -> Self {
+        let next = match error {
+            SourceError::Missing(path) => similar(path).map(|name| format!("did you mean {name}?")),
+            SourceError::NotAFile(_) => Some("serve a file or a folder".to_owned()),
+            SourceError::Name(_) | SourceError::Unreadable { .. } => None,
+        };
+        Self { what: error.to_string(), next, exit_code: 1 }
+    }
+
+    pub(crate) fn bind(address: &Address, error: &io::Error, serve: &Serve) -> Self {
+        let source = serve.source().display();
+        let (what, next) = match (error.kind(), address) {
+            (io::ErrorKind::AddrInUse, Address::Tcp { sockets, .. }) => {
+                let next = sockets.first().map_or(8081, |socket| socket.port().checked_add(1).unwrap_or(8081));
+                (
+                    format!("{address} is in use"),
+                    format!("try  multiclient {source} {next}     or  0  for any free port"),
+                )
+            }
+            (io::ErrorKind::PermissionDenied, Address::Tcp { .. }) => (
+                format!("{address} is not for this user: ports below 1024 belong to the administrator"),
+                format!("try  multiclient {source} 8080"),
+            ),
+            (io::ErrorKind::AddrNotAvailable, _) => (
+                format!("{address} is not an address of this machine"),
+                format!("try  multiclient {source} 0.0.0.0:8080"),
+            ),
+            _ => (format!("cannot listen on {address}: {error}"), format!("try  multiclient {source} 8081")),
+        };
+        Self { what, next: Some(next), exit_code: 1 }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.what)?;
+        match &self.next {
+            Some(next) => write!(f, "\n  {next}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn addresses_are_read_as_documented() {
+        for (said, promised) in [
+            ("9000", "127.0.0.1:9000"),
+            (":9000", "0.0.0.0:9000"),
+            ("0.0.0.0:9000", "0.0.0.0:9000"),
+            ("http://0.0.0.0:9000", "0.0.0.0:9000"),
+            ("http://127.0.0.1:9000/", "127.0.0.1:9000"),
+            ("http://[::]:0", "[::]:0"),
+            ("[::1]:80", "[::1]:80"),
+        ] {
+            match Address::parse(said) {
+                Ok(Address::Tcp { sockets, .. }) => assert_eq!(sockets[0].to_string(), promised, "{said}"),
+                other => panic!("{said}: {other:?}"),
+            }
+        }
+        for said in ["https://127.0.0.1:9000", "http://127.0.0.1", "rtmp://x:1", "70000", ":x", "[::1]", ""] {
+            assert!(Address::parse(said).is_err(), "{said}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_times_are_read_as_documented() {
+        assert_eq!(size("8M"), Ok(8 << 20));
+        assert_eq!(size("64KiB"), Ok(64 << 10));
+        assert_eq!(size("65536"), Ok(65_536));
+        for text in ["", "M", "8X", "-1", "1", "99999G", "8MB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+        assert_eq!(time("50ms"), Ok(Duration::from_millis(50)));
+        assert_eq!(time("2m"), Ok(Duration::from_secs(120)));
+        for text in ["", "s", "10", "0s", "1.5s", "99999999999h"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_header_cannot_smuggle_a_line() {
+        assert_eq!(header("X-A: b c"), Ok(("X-A".into(), "b c".into())));
+        for text in ["X-A", ": b", "X A: b", "X: a\r\nY: b", "X\n: a"] {
+            assert!(header(text).is_err(), "{text:?}");
+        }
+    }
+}

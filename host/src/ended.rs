@@ -1,0 +1,185 @@
+//! Why a client's life was over, and what it came to.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Why a client's life was over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The session closed, and everything it sent is on its way.
+    Finished,
+    /// The client went away before that.
+    Disconnected,
+    /// The client kept the server waiting for too long.
+    TimedOut(Phase),
+    /// The guest wanted more than a client may have.
+    OverLimit(Limit),
+    /// The guest failed.
+    Trapped {
+        /// How.
+        message: String,
+        /// The functions in which it was, innermost first. Empty: not known.
+        backtrace: Vec<String>,
+    },
+    /// The guest broke a rule of the contract.
+    Breach(Breach),
+    /// A source that was being sent could not be read to its promised end.
+    SourceFailed(String),
+    /// The server stopped and did not wait any longer.
+    ShutDown,
+    /// The server was full, and so was its reserve.
+    TurnedAway,
+    /// The host failed. Always worth a report.
+    HostFault(String),
+}
+
+/// What a client was doing when its time was up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Sending a request.
+    Head,
+    /// Being silent between two requests.
+    Idle,
+    /// Not reading what was sent to it.
+    Stall,
+}
+
+/// A bound that a guest ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Memory of its instance.
+    Memory,
+    /// CPU time for one event.
+    Cpu,
+    /// CPU time without anything moved to or from its client.
+    Progress,
+    /// Memory of the host, for one list of actions.
+    Actions,
+}
+
+/// A rule of the contract that a guest broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Breach {
+    /// No action says what is waited for.
+    NoWait,
+    /// An action stands behind the one that waits.
+    ActionAfterWait,
+    /// A list is longer than allowed.
+    TooManyActions(usize),
+    /// A `send` is longer than allowed.
+    LongSend(usize),
+    /// A `pass` or `wait` without an open source.
+    NothingOpen,
+    /// A `pass` of something outside the source's window.
+    OutsideWindow,
+}
+
+/// One client's life, when it is over.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// Counts the clients of a server, from 1.
+    pub client: u64,
+    /// Where it came from; none for a unix socket.
+    pub peer: Option<std::net::SocketAddr>,
+    /// Why it is over.
+    pub ended: Ended,
+    /// Bytes that came from the client.
+    pub bytes_in: u64,
+    /// Bytes that went to the client.
+    pub bytes_out: u64,
+    /// Exchanges that the guest reported.
+    pub exchanges: u64,
+    /// The most memory that its guest had; 0 if it never had one.
+    pub memory_peak: usize,
+    /// How long its guest was computing.
+    pub cpu: Duration,
+    /// From accept to close.
+    pub duration: Duration,
+}
+
+impl Life {
+    pub(crate) fn turned_away(client: u64, peer: Option<std::net::SocketAddr>) -> Self {
+        Self {
+            client,
+            peer,
+            ended: Ended::TurnedAway,
+            bytes_in: 0,
+            bytes_out: 0,
+            exchanges: 0,
+            memory_peak: 0,
+            cpu: Duration::ZERO,
+            duration: Duration::ZERO,
+        }
+    }
+
+    /// Whether nobody did anything out of the ordinary: not worth a line in the log.
+    pub fn is_ordinary(&self) -> bool {
+        match self.ended {
+            Ended::Finished | Ended::Disconnected | Ended::TimedOut(Phase::Idle) => true,
+            // Browsers connect in advance, and then have nothing to ask.
+            Ended::TimedOut(Phase::Head) => self.bytes_in == 0,
+            _ => false,
+        }
+    }
+}
+
+impl Ended {
+    /// Whether it is the guest's doing.
+    pub fn is_guests_fault(&self) -> bool {
+        matches!(self, Self::OverLimit(_) | Self::Trapped { .. } | Self::Breach(_))
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished => f.write_str("finished"),
+            Self::Disconnected => f.write_str("disconnected"),
+            Self::TimedOut(phase) => write!(f, "timed out: {phase}"),
+            Self::OverLimit(limit) => write!(f, "over limit: {limit}"),
+            Self::Trapped { message, backtrace } => match backtrace.first() {
+                Some(function) => write!(f, "trapped: {message}, in {function}"),
+                None => write!(f, "trapped: {message}"),
+            },
+            Self::Breach(breach) => write!(f, "contract breach: {breach}"),
+            Self::SourceFailed(how) => write!(f, "source failed: {how}"),
+            Self::ShutDown => f.write_str("shut down"),
+            Self::TurnedAway => f.write_str("turned away"),
+            Self::HostFault(what) => write!(f, "host fault: {what}"),
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Head => "no whole request",
+            Self::Idle => "no further request",
+            Self::Stall => "nothing read of the reply",
+        })
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Cpu => "cpu for one event",
+            Self::Progress => "cpu without progress",
+            Self::Actions => "size of a list of actions",
+        })
+    }
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoWait => f.write_str("a list of actions that waits for nothing"),
+            Self::ActionAfterWait => f.write_str("an action behind the one that waits"),
+            Self::TooManyActions(count) => write!(f, "{count} actions in one list"),
+            Self::LongSend(bytes) => write!(f, "{bytes} bytes in one send"),
+            Self::NothingOpen => f.write_str("a pass or wait without an open source"),
+            Self::OutsideWindow => f.write_str("a pass of something outside the source"),
+        }
+    }
+}

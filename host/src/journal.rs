@@ -1,0 +1,303 @@
+//! What is told of clients and their exchanges: to the operator as lines of text, or to whoever embeds
+//! the server.
+//!
+//! Rule: a client never waits for the log.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::ended::Life;
+use crate::limits::{JOURNAL_BYTES, JOURNAL_REST, REPORT_BYTES};
+
+/// Hears of what clients do. Called on the loops that serve them: whatever takes longer than a few
+/// microseconds belongs on a thread of the journal's own.
+pub trait Journal: Send + Sync + 'static {
+    /// An exchange is over.
+    fn exchange(&self, exchange: &Exchange<'_>) {
+        let _ = exchange;
+    }
+
+    /// A client's life is over. Called exactly once for each client.
+    fn ended(&self, life: &Life) {
+        let _ = life;
+    }
+}
+
+/// Hears nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Journal for Silent {}
+
+/// One request and its reply, as the guest reported them, and what the host has measured.
+///
+/// What the guest says comes from the client in the end: any text at all, of any length that fits a list
+/// of actions.
+#[derive(Clone, Debug)]
+pub struct Exchange<'a> {
+    /// The client's number.
+    pub client: u64,
+    /// Where the client came from; none for a unix socket.
+    pub peer: Option<SocketAddr>,
+    /// What was asked for: for HTTP the request line. Empty: it made no sense.
+    pub request: &'a str,
+    /// How it was answered: for HTTP the status code.
+    pub status: u16,
+    /// Where the client says it was led here from; may be empty.
+    pub referrer: &'a str,
+    /// What the client says it is; may be empty.
+    pub agent: &'a str,
+    /// Bytes sent since the report before: head and body.
+    pub bytes_out: u64,
+    /// Whether all of the reply was sent. Otherwise the client's life ends with this exchange.
+    pub complete: bool,
+    /// From the first byte of the request to the last of the reply.
+    pub duration: Duration,
+    /// The most memory that this client's guest has had so far.
+    pub memory_peak: usize,
+    /// How long this client's guest has been computing so far.
+    pub cpu: Duration,
+}
+
+/// Lines of text for the operator: one for each exchange, one for each client that ended badly.
+#[derive(Debug)]
+pub struct TextLog(Arc<Lines>);
+
+#[derive(Debug, Default)]
+struct Lines {
+    state: Mutex<Pending>,
+    added: Condvar,
+    written: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    text: String,
+    left_out: u64,
+    /// Whether the writer has lines in its hands.
+    writing: bool,
+    ended: bool,
+}
+
+impl TextLog {
+    /// Writes to `out`, on a thread of its own, until it is dropped.
+    pub fn new(out: impl Write + Send + 'static) -> io::Result<Self> {
+        let lines = Arc::new(Lines::default());
+        let shared = Arc::clone(&lines);
+        thread::Builder::new().name("log".into()).spawn(move || shared.write_to(out))?;
+        Ok(Self(lines))
+    }
+
+    /// Waits until all lines so far are written.
+    pub fn flush(&self) {
+        let pending = self.0.lock();
+        let busy = |pending: &mut Pending| pending.writing || !pending.text.is_empty();
+        drop(self.0.written.wait_while(pending, busy));
+    }
+}
+
+impl Journal for TextLog {
+    fn exchange(&self, exchange: &Exchange<'_>) {
+        self.0.add(|text| {
+            let Exchange { client, status, .. } = exchange;
+            write!(text, "#{client} {} ", Peer(exchange.peer))?;
+            write_printable(text, brief(exchange.request))?;
+            let cut = if exchange.complete { "" } else { " cut short" };
+            writeln!(
+                text,
+                " {status} {}{cut} {}   mem {} cpu {}",
+                Size(exchange.bytes_out),
+                Took(exchange.duration),
+                Size(exchange.memory_peak as u64),
+                Took(exchange.cpu),
+            )
+        });
+    }
+
+    fn ended(&self, life: &Life) {
+        if life.is_ordinary() {
+            return;
+        }
+        self.0.add(|text| {
+            write!(text, "#{} {} ", life.client, Peer(life.peer))?;
+            write_printable(text, &life.ended.to_string())?;
+            writeln!(text, "   {} in, {} out, {}", Size(life.bytes_in), Size(life.bytes_out), Took(life.duration))
+        });
+    }
+}
+
+impl Drop for TextLog {
+    fn drop(&mut self) {
+        self.flush();
+        self.0.lock().ended = true;
+        self.0.added.notify_one();
+    }
+}
+
+impl Lines {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Pending> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, line: impl FnOnce(&mut String) -> std::fmt::Result) {
+        let mut pending = self.lock();
+        if pending.text.len() > JOURNAL_BYTES {
+            pending.left_out += 1;
+            return;
+        }
+        let sleeping = pending.text.is_empty();
+        // Writing into a string cannot fail.
+        let _ = line(&mut pending.text);
+        drop(pending);
+        if sleeping {
+            self.added.notify_one();
+        }
+    }
+
+    fn write_to(&self, mut out: impl Write) {
+        let mut text = String::new();
+        loop {
+            let pending = self.lock();
+            let idle = |pending: &mut Pending| pending.text.is_empty() && !pending.ended;
+            let mut pending = self.added.wait_while(pending, idle).unwrap_or_else(PoisonError::into_inner);
+            if pending.text.is_empty() {
+                return;
+            }
+            pending.writing = true;
+            std::mem::swap(&mut text, &mut pending.text);
+            if pending.left_out > 0 {
+                let _ = writeln!(text, "{} lines left out: the log is read too slowly", pending.left_out);
+                pending.left_out = 0;
+            }
+            drop(pending);
+            // A log that nobody takes any more is no reason to stop serving.
+            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            text.clear();
+            self.lock().writing = false;
+            self.written.notify_all();
+            // Lines that come close together leave together, with one waking for all.
+            thread::sleep(JOURNAL_REST);
+        }
+    }
+}
+
+/// A request line without its version: what a person looks for in a log.
+fn brief(request: &str) -> &str {
+    match request.rsplit_once(' ') {
+        Some((method_and_target, version)) if version.starts_with("HTTP/") => method_and_target,
+        _ if request.is_empty() => "-",
+        _ => request,
+    }
+}
+
+/// Writes what came from outside so that it can neither end the line nor move the cursor.
+fn write_printable(out: &mut String, text: &str) -> std::fmt::Result {
+    let end = text.floor_char_boundary(REPORT_BYTES);
+    for character in text[..end].chars() {
+        match character {
+            '\\' => out.write_str("\\\\")?,
+            // Also characters that turn the direction of writing.
+            _ if character.is_control() || matches!(character, '\u{200e}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+                write!(out, "{}", character.escape_default())?;
+            }
+            _ => out.write_char(character)?,
+        }
+    }
+    if end < text.len() { out.write_str("...") } else { Ok(()) }
+}
+
+struct Peer(Option<SocketAddr>);
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(peer) => peer.ip().to_canonical().fmt(f),
+            None => f.write_str("unix"),
+        }
+    }
+}
+
+/// A number of bytes for people: `1.4 GiB`.
+#[derive(Clone, Copy, Debug)]
+pub struct Size(pub u64);
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        if self.0 < 1024 {
+            return write!(f, "{} B", self.0);
+        }
+        let mut tenths = u128::from(self.0) * 10;
+        let mut unit = 0;
+        tenths /= 1024;
+        while tenths >= 10_240 && unit + 1 < UNITS.len() {
+            tenths /= 1024;
+            unit += 1;
+        }
+        if tenths < 1_000 && !tenths.is_multiple_of(10) {
+            write!(f, "{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+        } else {
+            write!(f, "{} {}", tenths / 10, UNITS[unit])
+        }
+    }
+}
+
+/// A duration for people: `12 ms`.
+#[derive(Clone, Copy, Debug)]
+pub struct Took(pub Duration);
+
+impl std::fmt::Display for Took {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let micros = self.0.as_micros();
+        match micros {
+            0..1_000 => write!(f, "0.{} ms", micros / 100),
+            1_000..10_000 => write!(f, "{}.{} ms", micros / 1_000, micros % 1_000 / 100),
+            10_000..1_000_000 => write!(f, "{} ms", micros / 1_000),
+            _ => write!(f, "{}.{} s", micros / 1_000_000, micros % 1_000_000 / 100_000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_read_well() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1 KiB"),
+            (1536, "1.5 KiB"),
+            (320 << 10, "320 KiB"),
+            (1_503_238_553, "1.4 GiB"),
+            (1 << 20, "1 MiB"),
+            (u64::MAX, "15.9 EiB"),
+        ] {
+            assert_eq!(Size(bytes).to_string(), text);
+        }
+        for (micros, text) in
+            [(0, "0.0 ms"), (140, "0.1 ms"), (1_234, "1.2 ms"), (12_900, "12 ms"), (2_500_000, "2.5 s")]
+        {
+            assert_eq!(Took(Duration::from_micros(micros)).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_a_client_says_cannot_forge_a_line() {
+        let mut line = String::new();
+        write_printable(&mut line, "GET /a\r\n#1 forged \x1b[31m\u{202e} \\n").expect("a string takes everything");
+        assert_eq!(line, "GET /a\\r\\n#1 forged \\u{1b}[31m\\u{202e} \\\\n");
+    }
+
+    #[test]
+    fn what_a_client_says_is_bounded() {
+        let mut line = String::new();
+        write_printable(&mut line, &"ü".repeat(REPORT_BYTES)).expect("a string takes everything");
+        assert!(line.len() <= REPORT_BYTES + 3 && line.ends_with("..."));
+    }
+}

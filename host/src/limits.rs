@@ -1,0 +1,148 @@
+//! Every bound that the host puts on a client, with its unit, its default and its reason.
+//!
+//! Rule: a wait, a queue or a count anywhere in the host that can be moved from outside has its bound here.
+
+use std::time::Duration;
+
+/// What one client, and all of them together, may take. `Limits::default()` is what the program uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Clients at once. A thousand viewers fill a gigabit link at a megabit each; who has more network
+    /// has more memory too, and says so.
+    pub clients: usize,
+
+    /// Clients at once from one address (IPv6: from one /64, which is what one customer gets); 0: any
+    /// number. A browser opens six connections, a download manager sixteen, a household behind one
+    /// address some of each. `127.0.0.1` and `::1` are not counted: that is this machine, and often
+    /// a proxy that brings everybody's clients.
+    pub clients_per_address: usize,
+
+    /// Clients beyond `clients` that still get an instance, only to be told that the server is full.
+    /// Each is there for a moment; who comes when these are taken too is closed at once.
+    pub reserve: usize,
+
+    /// Bytes of all memories and tables of one guest instance. The built-in guest starts with 2 to 3
+    /// pages of 64 KiB; a listing of a large folder is what takes the most.
+    pub memory: u64,
+
+    /// CPU time for one event. A head is parsed in about 10 µs, so this is thousands of times what is
+    /// needed, and still short enough that a guest in an endless loop is soon gone.
+    pub cpu_per_event: Duration,
+
+    /// CPU time in a row without a byte moved to or from the client. Ends a guest that keeps the host
+    /// busy with `open` or `wait` for ever.
+    pub cpu_without_progress: Duration,
+
+    /// How long a client may take from its connection, or from the first byte of a later request, until
+    /// the guest has heard enough to act. Long enough for a phone on a train, short enough that a
+    /// thousand of them waiting costs nothing but sockets.
+    pub head_timeout: Duration,
+
+    /// How long a client may be silent between two requests. A player that has filled its buffer comes
+    /// back within a minute.
+    pub idle_timeout: Duration,
+
+    /// How long a client may take nothing of what is being sent to it. A viewer who has paused longer
+    /// than this connects anew, which every player does by itself.
+    pub stall_timeout: Duration,
+
+    /// Exchanges on one connection. A player that asks for a two-hour film in small ranges stays below;
+    /// a client that never leaves starts afresh now and then.
+    pub exchanges: u32,
+
+    /// Actions in one list. A reply with many ranges is about 35.
+    pub actions: usize,
+
+    /// Bytes in one `send`. The largest that the built-in guest sends is the listing of a folder.
+    pub send_bytes: usize,
+
+    /// Bytes sent to a client that the kernel may hold before they are on the wire. Small, because it is
+    /// what a client that has stopped reading costs in the kernel; large enough to keep a fast network
+    /// busy while the server turns to somebody else.
+    pub unsent_bytes: u32,
+
+    /// How long clients get to finish when the server is asked to stop.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            clients: 1_000,
+            clients_per_address: 128,
+            reserve: 16,
+            memory: 8 << 20,
+            cpu_per_event: Duration::from_millis(50),
+            cpu_without_progress: Duration::from_secs(1),
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            stall_timeout: Duration::from_secs(30),
+            exchanges: 10_000,
+            actions: 64,
+            send_bytes: 1 << 20,
+            unsent_bytes: 256 << 10,
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Bytes in one `received` event: part of the contract, and more than nearly every head.
+pub(crate) const RECEIVED_BYTES: usize = 16 << 10;
+
+/// Entries in one listing: part of the contract. A folder with more is not for reading by eye.
+pub(crate) const LISTING_ENTRIES: usize = 4_096;
+
+/// Bytes passed before others get their turn. Half a millisecond of copying on a slow machine.
+pub(crate) const PASS_BYTES: u64 = 512 << 10;
+
+/// A pass of at most this many bytes is copied behind the head that goes before it and leaves with it:
+/// reading so little is cheaper than handing the kernel a file.
+pub(crate) const SMALL_PASS_BYTES: usize = 8 << 10;
+
+/// What the host allocates for one list of actions before it has looked at it: for each byte that the
+/// guest hands over, and for each action. Two full sends, and a quarter for the rest.
+pub(crate) const LIFTED_BYTES: usize = (2 << 20) + (512 << 10);
+
+/// Bytes of each text in a report. A request line has at most 16 KiB; nobody reads so much of it.
+pub(crate) const REPORT_BYTES: usize = 2 << 10;
+
+/// How long, and for how many bytes, the host listens on after a session that closed before the client
+/// was done sending, so that the reply is not destroyed by a reset. Two round trips on a bad line.
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
+/// See [`LINGER`].
+pub(crate) const LINGER_BYTES: usize = 1 << 20;
+
+/// The clock by which guests are interrupted. A guest that computes for longer than one to two of these
+/// gives its thread to the other clients and goes on beside them.
+pub(crate) const TICK: Duration = Duration::from_millis(5);
+
+/// Ticks without a call before that clock stops. Starting it again costs a system call, which a steady
+/// trickle of clients should not pay each time.
+pub(crate) const QUIET_TICKS: u32 = 200;
+
+/// Guests at once that compute beside their loop. Others that want to wait their turn, so that all of
+/// them together never take more than one core from each loop.
+pub(crate) const SLOW_LANE: usize = 1;
+
+/// Threads that one loop may start for guests that compute for long, most of which wait their turn.
+/// Beyond, such a guest keeps its loop until its CPU time is used up.
+pub(crate) const SLOW_THREADS: usize = 16;
+
+/// New clients taken from one listener before others get their turn.
+pub(crate) const ACCEPTS_IN_A_ROW: usize = 64;
+
+/// Clients whose connection is made and not yet accepted, for each listener. A dropped SYN is sent again
+/// after a second, so a short queue is seen as a slow server.
+pub(crate) const BACKLOG: i32 = 4_096;
+
+/// How long accepting rests when the process or the system is short of descriptors or memory. Each
+/// client that ends in the meantime gives one back.
+pub(crate) const ACCEPT_REST: Duration = Duration::from_millis(50);
+
+/// Bytes of log lines that wait to be written. When whoever reads them is slower than that, lines are
+/// left out and counted; clients never wait for the log.
+pub(crate) const JOURNAL_BYTES: usize = 1 << 20;
+
+/// How long the log rests after each writing, so that a busy server wakes its writer a hundred times a
+/// second and not for each line.
+pub(crate) const JOURNAL_REST: Duration = Duration::from_millis(10);

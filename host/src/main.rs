@@ -1,0 +1,248 @@
+//! `multiclient`, the program: from arguments to an exit code.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks")]
+
+mod config;
+
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use anyhow::Context;
+use clap::Parser;
+use multiclient::journal::{Silent, Size, TextLog};
+use multiclient::{Guest, Inspection, Journal, Limits, Running, Server, Sources, Summary, listen};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use tokio::signal::unix::{SignalKind, signal};
+
+use config::{Address, Arguments, Command, Failure, LogFormat, Serve};
+
+fn main() -> ExitCode {
+    let began = Instant::now();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // If even this cannot be written there is nobody to tell.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let done = match &arguments.command {
+        Some(Command::Inspect) => inspect(),
+        None => serve(&arguments.serve, began),
+    };
+    done.unwrap_or_else(|failure| {
+        eprintln!("{failure}");
+        ExitCode::from(failure.exit_code)
+    })
+}
+
+/// Tells what the built-in guest may do.
+fn inspect() -> Result<ExitCode, Failure> {
+    let guest = Guest::built_in(&Limits { clients: 1, reserve: 0, ..Limits::default() }).map_err(Failure::host)?;
+    let Inspection { imports, exports, sha256, bytes, memory } = guest.inspect();
+    println!("guest    built in, {}, sha256 {sha256}", Size(bytes as u64));
+    println!("memory   {} to begin with", Size(memory));
+    if imports.is_empty() {
+        println!("imports  nothing: it can compute, and do nothing else");
+    }
+    for import in imports {
+        println!("imports  {import}");
+    }
+    for export in exports {
+        println!("exports  {export}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Serves until it is told to stop.
+fn serve(serve: &Serve, began: Instant) -> Result<ExitCode, Failure> {
+    raise_descriptor_limit();
+    let limits = serve.limits();
+    let sources = serve.sources()?;
+    let listeners = bind(serve)?;
+    let guest = Arc::new(Guest::built_in(&limits).map_err(Failure::host)?);
+    let log = match serve.log {
+        LogFormat::Text => Some(Arc::new(TextLog::new(io::stderr()).map_err(Failure::host)?)),
+        LogFormat::Off => None,
+    };
+    let journal = log.clone().map_or_else(|| Arc::new(Silent) as Arc<dyn Journal>, |log| log);
+    let intro = Introduction::new(serve, &sources, &guest, &limits);
+    let drain = limits.drain;
+    let server = Server::new(guest, sources, limits)
+        .settings(serve.settings())
+        .journal(journal)
+        .start(listeners)
+        .context("the server cannot start")
+        .map_err(Failure::host)?;
+    let signals = signals().map_err(Failure::host)?;
+    if !serve.quiet {
+        intro.say(&server, serve, began);
+    }
+    let summary = stop_when_told(server, &signals, drain, serve.quiet);
+    if let Some(log) = log {
+        log.flush();
+    }
+    if !serve.quiet {
+        say_summary(&summary);
+    }
+    Ok(ExitCode::from(if summary.cut_off > 0 { 3 } else { 0 }))
+}
+
+/// Waits for the first signal, drains, and cuts off at the deadline or the second.
+fn stop_when_told(server: Running, signals: &mpsc::Receiver<()>, drain: Duration, quiet: bool) -> Summary {
+    // The sender lives as long as the process.
+    let _ = signals.recv();
+    server.drain();
+    if !quiet && !server.wait(Duration::ZERO) {
+        eprintln!("draining for up to {} s; Ctrl-C again cuts off", drain.as_secs());
+    }
+    let deadline = Instant::now() + drain;
+    while !server.wait(Duration::from_millis(20)) {
+        if Instant::now() >= deadline || signals.try_recv().is_ok() {
+            break;
+        }
+    }
+    server.stop(Duration::ZERO)
+}
+
+/// A message for each SIGINT and SIGTERM.
+fn signals() -> io::Result<mpsc::Receiver<()>> {
+    let (told, signals) = mpsc::channel();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if told.send(()).is_err() {
+                    return;
+                }
+            }
+        });
+    })?;
+    Ok(signals)
+}
+
+/// A client is a descriptor, and the usual limit of 1,024 is there for programs that use `select`.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Where it cannot be raised, accepting waits when there are too many.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
+fn bind(serve: &Serve) -> Result<Vec<OwnedFd>, Failure> {
+    let mut listeners = Vec::new();
+    for address in serve.addresses() {
+        match address {
+            Address::Unix(path) => {
+                listeners.push(listen::unix(path).map_err(|error| Failure::bind(address, &error, serve))?);
+            }
+            Address::Tcp { sockets, .. } => {
+                for socket in sockets {
+                    listeners.push(listen::tcp(*socket).map_err(|error| Failure::bind(address, &error, serve))?);
+                }
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+/// What the program says of itself when it has started.
+struct Introduction {
+    source: String,
+    guest: String,
+    limits: String,
+    path: String,
+}
+
+impl Introduction {
+    fn new(serve: &Serve, sources: &Sources, guest: &Guest, limits: &Limits) -> Self {
+        let shown = serve.source().display();
+        let (source, path) = match sources.only() {
+            Some(name) => {
+                let size = sources.size().map_or(String::new(), |size| format!("   {}", Size(size)));
+                (format!("{shown}{size}"), url_path(name))
+            }
+            None => (format!("{shown}   a folder"), String::new()),
+        };
+        let inspection = guest.inspect();
+        let imports = if inspection.imports.is_empty() { "nothing".into() } else { inspection.imports.join(", ") };
+        let sha256 = &inspection.sha256;
+        let guest = format!("built in {}...{}   imports: {imports}", &sha256[..4], &sha256[sha256.len() - 2..]);
+        let per_address = match limits.clients_per_address {
+            0 => "any number".to_owned(),
+            count => count.to_string(),
+        };
+        let limits = format!(
+            "{}, {} ms cpu, {} clients, {per_address} per address",
+            Size(limits.memory),
+            limits.cpu_per_event.as_millis(),
+            limits.clients
+        );
+        Self { source, guest, limits, path }
+    }
+
+    fn say(&self, server: &Running, serve: &Serve, began: Instant) {
+        eprintln!("multiclient {}", env!("CARGO_PKG_VERSION"));
+        eprintln!("source   {}", self.source);
+        for address in server.addresses() {
+            let reach = match address.ip() {
+                ip if ip.is_loopback() => format!("this machine only; share with 0.0.0.0:{}", address.port()),
+                ip if ip.is_unspecified() => "everybody who can reach this machine".to_owned(),
+                _ => "everybody who can reach this address".to_owned(),
+            };
+            eprintln!("open     http://{address}/{}     {reach}", self.path);
+        }
+        for address in serve.addresses() {
+            if let Address::Unix(path) = address {
+                eprintln!("open     unix:{}", path.display());
+            }
+        }
+        eprintln!("guest    {}", self.guest);
+        eprintln!("limits   {}", self.limits);
+        eprintln!("ready    in {} ms   Ctrl-C drains", began.elapsed().as_millis());
+    }
+}
+
+fn say_summary(summary: &Summary) {
+    let Summary { clients, bytes_out, guest_failures, cut_off, turned_away } = summary;
+    let mut line = format!("{clients} clients, {} out", Size(*bytes_out));
+    for (count, what) in [(guest_failures, "ended by their guest"), (turned_away, "turned away")] {
+        if *count > 0 {
+            line += &format!(", {count} {what}");
+        }
+    }
+    eprintln!("{line}, {cut_off} cut off");
+}
+
+/// A name as it is written in a URL.
+fn url_path(name: &[u8]) -> String {
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    percent_encode(name, KEPT).to_string()
+}
+
+/// The name in the same folder that is most like one that is not there.
+fn similar(path: &Path) -> Option<String> {
+    let wanted = path.file_name()?.to_string_lossy().into_owned();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let names = folder.read_dir().ok()?.filter_map(|entry| Some(entry.ok()?.file_name()));
+    names
+        .filter(|name| !name.as_bytes().starts_with(b"."))
+        .map(|name| name.to_string_lossy().into_owned())
+        .map(|name| (strsim::jaro_winkler(&wanted, &name), name))
+        .filter(|(likeness, _)| *likeness > 0.85)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| folder.join(name).display().to_string().trim_start_matches("./").to_owned())
+}

@@ -1,0 +1,416 @@
+//! The guest, compiled once, and a fresh instance of it for each client.
+//!
+//! Rules: a store lives as long as one client and is never used for another. Everything that comes out
+//! of a guest is distrusted: a list of actions becomes a [`Plan`] here, or the client's end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use wasmtime::component::{Component, Linker, ResourceAny};
+use wasmtime::{
+    Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter, Store, Trap, UpdateDeadline,
+    WasmBacktrace,
+};
+
+use crate::ended::{Breach, Ended, Limit};
+use crate::engine::{self, MEMORY_RESERVATION};
+use crate::limits::{LIFTED_BYTES, Limits};
+use crate::server::Settings;
+use crate::slow_lane::{SlowLane, Where};
+use crate::ticker::Ticker;
+
+mod bindings {
+    //! The contract in Rust, made from `wit/session.wit`.
+
+    #![allow(unreachable_pub, missing_docs, reason = "generated; the documentation is in the WIT")]
+
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "guest",
+        ownership: Borrowing { duplicate_if_necessary: true },
+    });
+}
+
+pub(crate) use bindings::exports::multiclient::session::handler as contract;
+
+/// The component that is built in, and its machine code.
+const BUILT_IN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.wasm"));
+const BUILT_IN_PRECOMPILED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.cwasm"));
+
+/// A compiled guest, ready to make instances of.
+pub struct Guest {
+    engine: Engine,
+    component: Component,
+    bytes: &'static [u8],
+    pre: bindings::GuestPre<Bounds>,
+    ticker: Ticker,
+}
+
+impl Guest {
+    /// The guest that is built in: HTTP/1.1.
+    ///
+    /// Sets aside address space (not memory) for the instances of as many clients as `limits` allow.
+    pub fn built_in(limits: &Limits) -> wasmtime::Result<Self> {
+        let engine = Engine::new(&pooled(limits))?;
+        let component = if limits.memory <= MEMORY_RESERVATION {
+            precompiled::load(&engine, BUILT_IN_PRECOMPILED)?
+        } else {
+            // Machine code fits one size of reservation.
+            Component::from_binary(&engine, BUILT_IN)?
+        };
+        let pre = bindings::GuestPre::new(Linker::new(&engine).instantiate_pre(&component)?)?;
+        let ticker = Ticker::start(engine.clone())?;
+        Ok(Self { engine, component, bytes: BUILT_IN, pre, ticker })
+    }
+
+    /// What the component itself says that it needs and offers, and its fingerprint.
+    pub fn inspect(&self) -> Inspection {
+        let kind = self.component.component_type();
+        Inspection {
+            imports: kind.imports(&self.engine).map(|(name, _)| name.to_owned()).collect(),
+            exports: kind.exports(&self.engine).map(|(name, _)| name.to_owned()).collect(),
+            sha256: sha256(self.bytes),
+            bytes: self.bytes.len(),
+            memory: self
+                .component
+                .resources_required()
+                .and_then(|needs| needs.max_initial_memory_size)
+                .map_or(0, |pages| pages.saturating_mul(64 << 10)),
+        }
+    }
+}
+
+impl fmt::Debug for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guest").field("inspection", &self.inspect()).finish_non_exhaustive()
+    }
+}
+
+/// What a component says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// The interfaces that it wants from its host. Empty: it can compute, and do nothing else.
+    pub imports: Vec<String>,
+    /// The interfaces that it offers.
+    pub exports: Vec<String>,
+    /// Of the component's file.
+    pub sha256: String,
+    /// The size of the component's file.
+    pub bytes: usize,
+    /// The bytes of memory that an instance starts with.
+    pub memory: u64,
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The engine's settings at run time: those of the build, and a pool of slots.
+fn pooled(limits: &Limits) -> wasmtime::Config {
+    let reservation = limits.memory.max(MEMORY_RESERVATION).next_multiple_of(64 << 10);
+    let instances = u32::try_from(limits.clients + limits.reserve).unwrap_or(u32::MAX);
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES))
+        .total_memories(instances)
+        .total_tables(instances.saturating_mul(TABLES))
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .max_memories_per_component(1)
+        .max_tables_per_component(TABLES)
+        .table_elements(1_024)
+        .max_memory_size(usize::try_from(reservation).unwrap_or(usize::MAX))
+        .max_unused_warm_slots(instances)
+        // A slot is cleared by hand and stays mapped: faulting its pages in again would cost sixty
+        // times as much. The scan finds the pages that were touched; without it all would be.
+        .linear_memory_keep_resident(KEPT_RESIDENT)
+        .table_keep_resident(16 << 10)
+        .pagemap_scan(Enabled::Auto)
+        .decommit_batch_size(1);
+    let mut config = engine::config(reservation);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// Bytes of a slot that stay mapped when its client is gone. The built-in guest touches a tenth of it;
+/// what a large listing or a hostile guest has touched beyond goes back to the system.
+const KEPT_RESIDENT: usize = 512 << 10;
+
+/// Core instances and tables that one component may be made of. Ours has one core module and the small
+/// ones that the component model adds; guests with an adapted standard library have a few more.
+const CORE_INSTANCES: u32 = 8;
+const TABLES: u32 = 4;
+
+mod precompiled {
+    //! The one place that trusts machine code.
+
+    use wasmtime::Engine;
+    use wasmtime::component::Component;
+
+    #[expect(unsafe_code, reason = "machine code cannot be checked, only its origin: this build made it")]
+    pub(super) fn load(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
+        // SAFETY: `bytes` are what this crate's build script had the same wasmtime compile, embedded
+        // into this program. wasmtime checks that its version and its settings are the same.
+        unsafe { Component::deserialize(engine, bytes) }
+    }
+}
+
+/// What the store of one client knows: its bounds, and how much of them is used.
+struct Bounds {
+    memory: usize,
+    memory_now: usize,
+    memory_peak: usize,
+    memory_refused: bool,
+    cpu: Cpu,
+}
+
+/// How long the guest has been computing in this call.
+struct Cpu {
+    per_event: Duration,
+    spent: bool,
+    slow_lane: Arc<SlowLane>,
+    /// Once the call has been seen to be long: when that was, by the clock of its thread, and where it
+    /// goes on.
+    long: Option<(Duration, Where)>,
+}
+
+impl ResourceLimiter for Bounds {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grow(desired.saturating_sub(current)))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grow(desired.saturating_sub(current).saturating_mul(size_of::<usize>())))
+    }
+}
+
+impl Bounds {
+    fn grow(&mut self, bytes: usize) -> bool {
+        let wanted = self.memory_now.saturating_add(bytes);
+        if wanted > self.memory {
+            self.memory_refused = true;
+            return false;
+        }
+        self.memory_now = wanted;
+        self.memory_peak = self.memory_peak.max(wanted);
+        true
+    }
+}
+
+impl Cpu {
+    /// Called at each tick of a call that lasts longer than one.
+    fn tick(&mut self) -> UpdateDeadline {
+        let now = thread_cpu_time();
+        match self.long {
+            None => {
+                self.long = Some((now, self.slow_lane.enter()));
+                UpdateDeadline::Continue(1)
+            }
+            Some((since, _)) if now.saturating_sub(since) < self.per_event => UpdateDeadline::Continue(1),
+            Some(_) => {
+                self.spent = true;
+                UpdateDeadline::Interrupt
+            }
+        }
+    }
+}
+
+/// One client's instance, and its session in it.
+pub(crate) struct Sandbox {
+    store: Store<Bounds>,
+    guest: contract::Guest,
+    session: ResourceAny,
+    limits: Arc<Limits>,
+    compiled: Arc<Guest>,
+    cpu: Duration,
+}
+
+impl Sandbox {
+    pub(crate) fn start(
+        compiled: &Arc<Guest>,
+        limits: &Arc<Limits>,
+        slow_lane: &Arc<SlowLane>,
+        settings: &Settings,
+        home: Option<&[u8]>,
+        at_capacity: bool,
+    ) -> Result<Self, Ended> {
+        let headers: Vec<_> = settings.headers.iter().map(|(name, value)| contract::Field { name, value }).collect();
+        let settings = contract::Settings {
+            dialect: if settings.compat { contract::Dialect::Compat } else { contract::Dialect::Standard },
+            home,
+            listing: settings.listing,
+            headers: &headers,
+            cors: settings.cors.as_deref(),
+            max_exchanges: limits.exchanges,
+            reports: settings.reports,
+            at_capacity,
+        };
+        let bounds = Bounds {
+            memory: usize::try_from(limits.memory).unwrap_or(usize::MAX),
+            memory_now: 0,
+            memory_peak: 0,
+            memory_refused: false,
+            cpu: Cpu { per_event: limits.cpu_per_event, spent: false, slow_lane: Arc::clone(slow_lane), long: None },
+        };
+        let mut store = Store::new(&compiled.engine, bounds);
+        store.limiter(|bounds| bounds);
+        store.set_hostcall_fuel(LIFTED_BYTES);
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().cpu.tick()));
+
+        let began = Instant::now();
+        let made = timed(&compiled.ticker, &mut store, |store| {
+            let instance = compiled.pre.instantiate(&mut *store)?;
+            let handler = instance.multiclient_session_handler().clone();
+            let session = handler.session().call_constructor(store, settings)?;
+            Ok((handler, session))
+        });
+        let (handler, session) = made.map_err(|error| why(&error, store.data()))?;
+        let (limits, compiled) = (Arc::clone(limits), Arc::clone(compiled));
+        Ok(Self { store, guest: handler, session, limits, compiled, cpu: began.elapsed() })
+    }
+
+    /// Tells the guest what happened, and returns what it wants done.
+    pub(crate) fn advance(&mut self, event: contract::Event<'_>) -> Result<Plan, Ended> {
+        let (began, now) = (Instant::now(), now());
+        let (guest, session) = (&self.guest, self.session);
+        let actions = timed(&self.compiled.ticker, &mut self.store, |store| {
+            guest.session().call_advance(store, session, now, event)
+        });
+        self.cpu += began.elapsed();
+        let actions = actions.map_err(|error| why(&error, self.store.data()))?;
+        Plan::new(actions, &self.limits).map_err(Ended::Breach)
+    }
+
+    /// The time that the guest has been computing so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.cpu
+    }
+
+    /// The most memory that the guest has had so far, in bytes.
+    pub(crate) fn memory_peak(&self) -> usize {
+        self.store.data().memory_peak
+    }
+}
+
+/// Makes a call under the limit of CPU time.
+fn timed<T>(
+    ticker: &Ticker,
+    store: &mut Store<Bounds>,
+    call: impl FnOnce(&mut Store<Bounds>) -> wasmtime::Result<T>,
+) -> wasmtime::Result<T> {
+    let _ticking = ticker.run();
+    // The tick that comes next may come at once. Two are at least one whole.
+    store.set_epoch_deadline(2);
+    let result = call(store);
+    let cpu = &mut store.data_mut().cpu;
+    if let Some((_, Where::Beside)) = cpu.long.take() {
+        cpu.slow_lane.leave();
+    }
+    result
+}
+
+/// Why a call did not come back with a result.
+fn why(error: &wasmtime::Error, bounds: &Bounds) -> Ended {
+    if bounds.cpu.spent {
+        return Ended::OverLimit(Limit::Cpu);
+    }
+    // A guest that was refused memory may go on without; one that then fails, fails of that.
+    if bounds.memory_refused {
+        return Ended::OverLimit(Limit::Memory);
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(trap) => Ended::Trapped { message: trap.to_string(), backtrace: backtrace(error) },
+        None if error.downcast_ref::<WasmBacktrace>().is_some() => {
+            Ended::Trapped { message: error.root_cause().to_string(), backtrace: backtrace(error) }
+        }
+        None if error.root_cause().to_string().contains("fuel") => Ended::OverLimit(Limit::Actions),
+        None => Ended::HostFault(format!("{error:#}")),
+    }
+}
+
+/// The names of the functions in which the guest was, innermost first.
+fn backtrace(error: &wasmtime::Error) -> Vec<String> {
+    let frames = error.downcast_ref::<WasmBacktrace>().map(WasmBacktrace::frames).unwrap_or_default();
+    frames
+        .iter()
+        .map(|frame| {
+            let symbol = frame.func_name().map(|name| name.to_owned());
+            symbol.unwrap_or_else(|| format!("function {}", frame.func_index()))
+        })
+        .collect()
+}
+
+fn now() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// A list of actions that keeps the contract's rules: steps to carry out, and then one thing to wait for.
+pub(crate) struct Plan {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) wait: Wait,
+}
+
+/// An action that is done when it is done.
+pub(crate) enum Step {
+    Send(Vec<u8>),
+    Pass(contract::Span),
+    Report(contract::Exchange),
+}
+
+/// The last action of a list: what the guest waits for.
+pub(crate) enum Wait {
+    Receive,
+    Open(Vec<u8>),
+    List(Vec<u8>),
+    /// Of the open source. Beyond which offset does not matter: today's sources are final from the start.
+    Window,
+    Close(contract::Remainder),
+}
+
+impl Plan {
+    fn new(actions: Vec<contract::Action>, limits: &Limits) -> Result<Self, Breach> {
+        use contract::Action;
+        if actions.len() > limits.actions {
+            return Err(Breach::TooManyActions(actions.len()));
+        }
+        let mut plan = Self { steps: Vec::with_capacity(actions.len()), wait: Wait::Receive };
+        let mut waits = false;
+        for action in actions {
+            if waits {
+                return Err(Breach::ActionAfterWait);
+            }
+            let wait = match action {
+                Action::Send(bytes) if bytes.len() > limits.send_bytes => return Err(Breach::LongSend(bytes.len())),
+                Action::Send(bytes) if bytes.is_empty() => continue,
+                Action::Pass(span) if span.count == 0 => continue,
+                Action::Send(bytes) => {
+                    plan.steps.push(Step::Send(bytes));
+                    continue;
+                }
+                Action::Pass(span) => {
+                    plan.steps.push(Step::Pass(span));
+                    continue;
+                }
+                Action::Report(exchange) => {
+                    plan.steps.push(Step::Report(exchange));
+                    continue;
+                }
+                Action::Receive => Wait::Receive,
+                Action::Open(name) => Wait::Open(name),
+                Action::List(name) => Wait::List(name),
+                Action::Wait(_) => Wait::Window,
+                Action::Close(remainder) => Wait::Close(remainder),
+            };
+            plan.wait = wait;
+            waits = true;
+        }
+        if waits { Ok(plan) } else { Err(Breach::NoWait) }
+    }
+}

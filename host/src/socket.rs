@@ -1,0 +1,137 @@
+//! A client's socket, without waiting: each call does what can be done now, and says when that is nothing.
+//!
+//! Rule: whoever was told `Later` may wait for `readable` or `writable`, and nobody else. The socket is
+//! registered with the event loop only when somebody first waits: a client that has sent its request
+//! before it was accepted, and takes the whole reply at once, never is.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use tokio::io::unix::AsyncFd;
+
+/// A connected, non-blocking stream socket: TCP or unix.
+pub(crate) struct Socket(State);
+
+enum State {
+    Unregistered(OwnedFd),
+    Registered(AsyncFd<OwnedFd>),
+    /// Between the two, and after the registration has failed.
+    Gone,
+}
+
+/// How far an attempt went.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// So many bytes, at least one.
+    Bytes(usize),
+    /// There will never be more: the client has shut its side, or the file has ended.
+    End,
+    /// Nothing now.
+    Later,
+}
+
+/// Whether more bytes follow at once, so that the kernel should not send a small packet yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Follows {
+    More,
+    Nothing,
+}
+
+impl Socket {
+    pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self(State::Unregistered(socket))
+    }
+
+    fn fd(&self) -> Result<BorrowedFd<'_>, Errno> {
+        match &self.0 {
+            State::Unregistered(socket) => Ok(socket.as_fd()),
+            State::Registered(socket) => Ok(socket.get_ref().as_fd()),
+            State::Gone => Err(Errno::BADF),
+        }
+    }
+
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Moved> {
+        let received = retry(|| rustix::net::recv(self.fd()?, &mut *buffer, RecvFlags::DONTWAIT));
+        moved(received.map(|(count, _)| count))
+    }
+
+    pub(crate) fn send(&self, bytes: &[u8], follows: Follows) -> io::Result<Moved> {
+        let more = match follows {
+            Follows::More => SendFlags::MORE,
+            Follows::Nothing => SendFlags::empty(),
+        };
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL | more;
+        moved(retry(|| rustix::net::send(self.fd()?, bytes, flags)))
+    }
+
+    /// Sends up to `count` bytes of `file` from `offset` on. They do not pass through this process.
+    pub(crate) fn send_file(&self, file: BorrowedFd<'_>, mut offset: u64, count: usize) -> io::Result<Moved> {
+        moved(retry(|| rustix::fs::sendfile(self.fd()?, file, Some(&mut offset), count)))
+    }
+
+    /// Says to the client that nothing more will come.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(self.fd()?, Shutdown::Write)?)
+    }
+
+    /// Whether bytes of the client have arrived that nobody has taken. A close would then reset the
+    /// connection.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.fd().and_then(rustix::io::ioctl_fionread).is_ok_and(|count| count > 0)
+    }
+
+    /// Waits until `receive` is worth another attempt.
+    pub(crate) async fn readable(&mut self) -> io::Result<()> {
+        // Cleared before the attempt, not after: what arrives in between is then seen by the attempt
+        // or wakes the next wait.
+        self.registered()?.readable().await?.clear_ready();
+        Ok(())
+    }
+
+    /// Waits until `send` or `send_file` is worth another attempt; also when the connection has failed.
+    pub(crate) async fn writable(&mut self) -> io::Result<()> {
+        self.registered()?.writable().await?.clear_ready();
+        Ok(())
+    }
+
+    fn registered(&mut self) -> io::Result<&AsyncFd<OwnedFd>> {
+        if let State::Unregistered(_) = self.0
+            && let State::Unregistered(socket) = std::mem::replace(&mut self.0, State::Gone)
+        {
+            self.0 = State::Registered(register(socket)?);
+        }
+        match &self.0 {
+            State::Registered(socket) => Ok(socket),
+            State::Unregistered(_) | State::Gone => Err(Errno::BADF.into()),
+        }
+    }
+}
+
+/// Has the event loop watch a descriptor.
+#[expect(unsafe_code, reason = "tokio cannot know of a type whether its descriptor stays the same")]
+pub(crate) fn register(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` keeps one open descriptor, the same until it is dropped, and the `AsyncFd`
+    // owns it.
+    let registered = unsafe { AsyncFd::register(descriptor) };
+    registered.map_err(io::Error::from)
+}
+
+fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+fn moved(result: Result<usize, Errno>) -> io::Result<Moved> {
+    match result {
+        Ok(0) => Ok(Moved::End),
+        Ok(count) => Ok(Moved::Bytes(count)),
+        Err(Errno::AGAIN) => Ok(Moved::Later),
+        Err(error) => Err(error.into()),
+    }
+}
