@@ -7,11 +7,16 @@ use std::env;
 /// memory in every instance, which cost page faults for every client.
 const STACK: u32 = 32 * 1024;
 
+/// The memory that an instance is born with, in bytes: the stack, the data, and room for a request of the
+/// usual size and its reply, so that most clients never ask for more.
+const MEMORY: u32 = 128 * 1024;
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=../wit");
     if env::var("CARGO_CFG_TARGET_FAMILY").is_ok_and(|family| family == "wasm") {
         println!("cargo::rustc-link-arg-cdylib=-zstack-size={STACK}");
+        println!("cargo::rustc-link-arg-cdylib=--initial-memory={MEMORY}");
         // On this target the compiler expects `memcmp` and its like from a C library, which only `std`
         // would link by itself. Of the archive nothing but these is taken.
         println!("cargo::rustc-link-arg-cdylib=-lc");

@@ -23,8 +23,8 @@ pub(crate) const CHUNK: u64 = 1024;
 /// cut off, so that a query is a part of the name.
 pub(crate) fn name(request: &Request) -> Option<Name> {
     let name = request.target().strip_prefix(b"/")?;
-    let is_name = name.split(|byte| *byte == b'/').all(|segment| !segment.is_empty());
-    is_name.then(|| name.to_vec())
+    let is_segment = |segment: &[u8]| !matches!(segment, b"" | b"." | b"..");
+    name.split(|byte| *byte == b'/').all(is_segment).then(|| name.to_vec())
 }
 
 /// Whether the original's 200 is a right answer to this request. A client of HTTP/1.0 does not know

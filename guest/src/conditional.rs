@@ -1,11 +1,10 @@
 //! Conditions: whether the client's copy of a source is still good (RFC 9110 section 13).
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::contract::{Facts, Instant};
 use crate::date::{self, Seconds, seconds};
-use crate::request::{FieldName, Method, Request};
+use crate::request::{FieldName, Request};
 use crate::text::trim;
 
 /// How long a source must have been left alone before its version is taken for its content: within this
@@ -14,9 +13,9 @@ const SETTLED_MS: Instant = 1_000;
 
 /// What a source can be compared by.
 #[derive(Debug, Default)]
-pub(crate) struct Validators {
+pub(crate) struct Validators<'a> {
     /// The entity tag, without quotes. None: nothing is known of versions.
-    tag: Option<String>,
+    tag: Option<&'a str>,
     /// When it last changed, and never later than now (RFC 9110 section 8.8.2.1).
     pub(crate) modified: Option<Seconds>,
     /// Whether the content can no longer have changed without these changing.
@@ -24,15 +23,15 @@ pub(crate) struct Validators {
     now: Seconds,
 }
 
-impl Validators {
+impl<'a> Validators<'a> {
     /// The validators of a source. One that still grows has none.
-    pub(crate) fn of(facts: &Facts, now: Instant) -> Self {
+    pub(crate) fn of(facts: &'a Facts, now: Instant) -> Self {
         if !facts.window.is_final || facts.window.start > 0 {
             return Self { now: seconds(now), ..Self::default() };
         }
         let settled = |modified: Instant| modified.saturating_add(SETTLED_MS) <= now;
         Self {
-            tag: Some(facts.version.clone()).filter(|version| !version.is_empty()),
+            tag: Some(facts.version.as_str()).filter(|version| !version.is_empty()),
             modified: facts.modified.map(|modified| seconds(modified.min(now))),
             strong: facts.modified.is_none_or(settled),
             now: seconds(now),
@@ -41,7 +40,7 @@ impl Validators {
 
     /// What `ETag` says. None: there is no tag.
     pub(crate) fn entity_tag(&self) -> Option<Vec<u8>> {
-        let tag = self.tag.as_ref()?;
+        let tag = self.tag?;
         let mut entity_tag = Vec::with_capacity(tag.len() + 4);
         entity_tag.extend_from_slice(if self.strong { b"\"" } else { b"W/\"" });
         entity_tag.extend_from_slice(tag.as_bytes());
@@ -50,7 +49,7 @@ impl Validators {
     }
 
     fn matches(&self, tag: &EntityTag<'_>, comparison: Comparison) -> bool {
-        let equal = self.tag.as_ref().is_some_and(|own| own.as_bytes() == tag.opaque);
+        let equal = self.tag.is_some_and(|own| own.as_bytes() == tag.opaque);
         equal && (comparison == Comparison::Weak || (self.strong && !tag.weak))
     }
 }
@@ -75,8 +74,8 @@ pub(crate) enum Verdict {
     Failed,
 }
 
-/// Judges the conditions of a request, in the order of RFC 9110 section 13.2.2.
-pub(crate) fn judge(request: &Request, validators: &Validators) -> Verdict {
+/// Judges the conditions of a `GET` or `HEAD`, in the order of RFC 9110 section 13.2.2.
+pub(crate) fn judge(request: &Request, validators: &Validators<'_>) -> Verdict {
     let date = |name| request.field(name).and_then(|value| date::parse(value, validators.now));
     if let Some(matched) = any_matches(request, FieldName::IfMatch, validators, Comparison::Strong) {
         if !matched {
@@ -86,9 +85,6 @@ pub(crate) fn judge(request: &Request, validators: &Validators) -> Verdict {
         && modified > since
     {
         return Verdict::Failed;
-    }
-    if !matches!(request.method, Method::Get | Method::Head) {
-        return Verdict::Proceed;
     }
     if let Some(matched) = any_matches(request, FieldName::IfNoneMatch, validators, Comparison::Weak) {
         if matched {
@@ -103,7 +99,7 @@ pub(crate) fn judge(request: &Request, validators: &Validators) -> Verdict {
 }
 
 /// Whether a `Range` may be honoured, for all that `If-Range` says (RFC 9110 section 13.1.5).
-pub(crate) fn range_applies(request: &Request, validators: &Validators) -> bool {
+pub(crate) fn range_applies(request: &Request, validators: &Validators<'_>) -> bool {
     if request.fields(FieldName::IfRange).next().is_none() {
         return true;
     }
@@ -120,7 +116,12 @@ pub(crate) fn range_applies(request: &Request, validators: &Validators) -> bool 
 }
 
 /// Whether any tag of a field is the source's. None: the field is not there.
-fn any_matches(request: &Request, name: FieldName, validators: &Validators, comparison: Comparison) -> Option<bool> {
+fn any_matches(
+    request: &Request,
+    name: FieldName,
+    validators: &Validators<'_>,
+    comparison: Comparison,
+) -> Option<bool> {
     let mut there = false;
     for value in request.fields(name) {
         there = true;

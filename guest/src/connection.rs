@@ -503,7 +503,7 @@ impl Session {
         let site = Site { settings: &self.settings, now };
         let then = Then::Close(Remainder::Unread);
         let reply = page::error(site, misdeed.status(), Format::Plain);
-        reply.deliver(Recipient::UNKNOWN, then, plan);
+        reply.deliver(Recipient::of_malformed(head), then, plan);
         if self.settings.reports {
             plan.report(Exchange {
                 request: request::line_for_log(head),
@@ -541,4 +541,65 @@ impl<'a> Route<'a> {
 struct Delivered {
     stream: Option<(Stream, Flow)>,
     then: Then,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{Facts, Window};
+
+    const REQUEST: &[u8] = b"GET /film.mp4 HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    fn opened() -> Event {
+        let window = Window { start: 0, end: 5, is_final: true };
+        let facts = Facts { window, modified: None, version: String::new(), media_type: None };
+        Event::Opened(Ok(Found::Source(facts)))
+    }
+
+    /// Answers all that is asked until the session waits for the client, and looks in between.
+    fn run(session: &mut Session, event: Event, look: impl Fn(&Session)) {
+        let mut actions = session.advance(0, event);
+        look(session);
+        while let Some(Action::Open(_)) = actions.last() {
+            actions = session.advance(0, opened());
+            look(session);
+        }
+    }
+
+    #[test]
+    fn an_idle_session_holds_no_buffers() {
+        let mut session = Session::new(Settings::default());
+        for pieces in [1, 7, REQUEST.len(), 10 * REQUEST.len()] {
+            for piece in REQUEST.repeat(10).chunks(pieces) {
+                run(&mut session, Event::Received(piece.to_vec()), |_| {});
+            }
+            assert_eq!(session.unread.capacity(), 0, "in pieces of {pieces}");
+        }
+    }
+
+    #[test]
+    fn an_open_request_holds_its_head_and_no_more() {
+        let mut session = Session::new(Settings::default());
+        let head = REQUEST.to_vec();
+        let address = head.as_ptr();
+        session.advance(0, Event::Received(head));
+        let State::Opening(request, _) = &session.state else {
+            panic!("a source is being opened, not {:?}", session.state);
+        };
+        assert_eq!(request.target().as_ptr(), address.wrapping_add(b"GET ".len()), "nothing was copied");
+        assert_eq!(session.unread.capacity(), 0);
+    }
+
+    #[test]
+    fn what_is_unread_is_bounded() {
+        const EVENT: usize = 16 * 1024;
+        for bytes in [REQUEST.repeat(2_000), b"GET / HTTP/1.1\r\n".repeat(5_000), b"x".repeat(99_999)] {
+            let mut session = Session::new(Settings::default());
+            for piece in bytes.chunks(EVENT) {
+                run(&mut session, Event::Received(piece.to_vec()), |session| {
+                    assert!(session.unread.len() <= request::HEAD_LIMIT + EVENT);
+                });
+            }
+        }
+    }
 }

@@ -46,6 +46,8 @@ mod reply;
 mod request;
 mod search;
 #[cfg(target_family = "wasm")]
+mod heap;
+#[cfg(target_family = "wasm")]
 mod shell;
 mod stream;
 mod target;

@@ -32,10 +32,14 @@ fn ending(name: &[u8]) -> &[u8] {
     }
 }
 
-#[rustfmt::skip]
 fn of_ending(ending: &[u8]) -> &'static str {
-    match ending {
-        // Containers.
+    let subjects = [containers, streams, segmented, subtitles, pictures, pages, documents];
+    subjects.iter().find_map(|subject| subject(ending)).unwrap_or(UNKNOWN)
+}
+
+/// Files that hold several streams.
+fn containers(ending: &[u8]) -> Option<&'static str> {
+    Some(match ending {
         b"mp4" | b"m4v" | b"mp4v" | b"f4v" => "video/mp4",
         b"m4a" | b"f4a" | b"m4b" => "audio/mp4",
         b"mov" | b"qt" => "video/quicktime",
@@ -44,7 +48,7 @@ fn of_ending(ending: &[u8]) -> &'static str {
         b"mk3d" => "video/matroska-3d",
         b"mka" => "audio/matroska",
         // MPEG-TS; a TypeScript source is not something one plays.
-        b"ts" | b"m2ts" | b"mts" | b"tsv" | b"tsa" => "video/mp2t",
+        b"ts" | b"m2ts" | b"mts" => "video/mp2t",
         b"mpg" | b"mpeg" | b"mpe" | b"m1v" | b"m2v" | b"vob" => "video/mpeg",
         b"ogv" => "video/ogg",
         b"ogx" => "application/ogg",
@@ -56,7 +60,13 @@ fn of_ending(ending: &[u8]) -> &'static str {
         b"3g2" => "video/3gpp2",
         b"mjpg" | b"mjpeg" => "video/x-motion-jpeg",
         b"y4m" => "video/x-yuv4mpeg",
-        // Bare streams.
+        _ => return None,
+    })
+}
+
+/// One stream and nothing around it.
+fn streams(ending: &[u8]) -> Option<&'static str> {
+    Some(match ending {
         b"h264" | b"264" | b"avc" => "video/h264",
         b"h265" | b"265" | b"hevc" => "video/h265",
         b"av1" | b"obu" => "video/av1",
@@ -75,7 +85,13 @@ fn of_ending(ending: &[u8]) -> &'static str {
         b"mid" | b"midi" => "audio/midi",
         b"ape" => "audio/x-ape",
         b"au" | b"snd" => "audio/basic",
-        // HLS, DASH, CMAF, Smooth Streaming.
+        _ => return None,
+    })
+}
+
+/// HLS, DASH, CMAF, Smooth Streaming, and other lists of films.
+fn segmented(ending: &[u8]) -> Option<&'static str> {
+    Some(match ending {
         b"m3u8" => "application/vnd.apple.mpegurl",
         b"m3u" => "audio/x-mpegurl",
         b"mpd" => "application/dash+xml",
@@ -90,13 +106,25 @@ fn of_ending(ending: &[u8]) -> &'static str {
         b"pls" => "audio/x-scpls",
         b"xspf" => "application/xspf+xml",
         b"sdp" => "application/sdp",
-        // Subtitles and cues.
+        _ => return None,
+    })
+}
+
+/// Subtitles and cues.
+fn subtitles(ending: &[u8]) -> Option<&'static str> {
+    Some(match ending {
         b"vtt" => "text/vtt; charset=utf-8",
         b"srt" => "application/x-subrip; charset=utf-8",
         b"ass" | b"ssa" => "text/x-ssa; charset=utf-8",
         b"ttml" | b"dfxp" => "application/ttml+xml",
         b"sub" | b"smi" | b"sbv" | b"lrc" | b"cue" => "text/plain; charset=utf-8",
-        // Pictures.
+        _ => return None,
+    })
+}
+
+/// Pictures.
+fn pictures(ending: &[u8]) -> Option<&'static str> {
+    Some(match ending {
         b"jpg" | b"jpeg" | b"jpe" => "image/jpeg",
         b"png" => "image/png",
         b"apng" => "image/apng",
@@ -110,7 +138,13 @@ fn of_ending(ending: &[u8]) -> &'static str {
         b"ico" => "image/vnd.microsoft.icon",
         b"bmp" => "image/bmp",
         b"tif" | b"tiff" => "image/tiff",
-        // Pages and what they need.
+        _ => return None,
+    })
+}
+
+/// Pages and what they need.
+fn pages(ending: &[u8]) -> Option<&'static str> {
+    Some(match ending {
         b"html" | b"htm" => "text/html; charset=utf-8",
         b"xhtml" => "application/xhtml+xml",
         b"css" => "text/css; charset=utf-8",
@@ -127,9 +161,16 @@ fn of_ending(ending: &[u8]) -> &'static str {
         b"otf" => "font/otf",
         b"ttc" => "font/collection",
         b"eot" => "application/vnd.ms-fontobject",
-        // Documents and archives.
+        _ => return None,
+    })
+}
+
+/// Documents and archives.
+fn documents(ending: &[u8]) -> Option<&'static str> {
+    Some(match ending {
         b"txt" | b"text" | b"log" | b"nfo" | b"conf" | b"ini" => "text/plain; charset=utf-8",
         b"md" | b"markdown" => "text/markdown; charset=utf-8",
+        b"tsv" => "text/tab-separated-values; charset=utf-8",
         b"csv" => "text/csv; charset=utf-8",
         b"yaml" | b"yml" => "application/yaml",
         b"toml" => "application/toml",
@@ -145,8 +186,8 @@ fn of_ending(ending: &[u8]) -> &'static str {
         b"tar" => "application/x-tar",
         b"iso" => "application/x-iso9660-image",
         b"torrent" => "application/x-bittorrent",
-        _ => UNKNOWN,
-    }
+        _ => return None,
+    })
 }
 
 /// The type alone, without its parameters.

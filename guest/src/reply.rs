@@ -168,8 +168,7 @@ impl<'a> Reply<'a> {
 
     /// Writes a line, unless the operator has one of that name.
     pub(crate) fn field(&mut self, name: &str, value: &[u8]) {
-        let replaced = self.settings.headers.iter().any(|own| own.name.eq_ignore_ascii_case(name));
-        if !replaced {
+        if !is_said(self.settings, name) {
             self.own(name, value);
         }
     }
@@ -192,6 +191,13 @@ impl<'a> Reply<'a> {
     pub(crate) fn vary(&mut self, field: &'static str) {
         if let Head::Lines { vary, .. } = &mut self.head {
             *vary = Some(field);
+        }
+    }
+
+    /// Writes a line with a date, unless the operator has one of that name.
+    pub(crate) fn time(&mut self, name: &str, time: Seconds) {
+        if !is_said(self.settings, name) {
+            self.date(name, time);
         }
     }
 
@@ -262,13 +268,23 @@ pub(crate) struct Recipient {
 }
 
 impl Recipient {
-    /// Somebody whose request could not be read.
-    pub(crate) const UNKNOWN: Self = Self { method: Method::Get, version: Version::Http11 };
+    /// Who sent a head that is not in order. Even so a reply to HEAD has no body, or it would be taken
+    /// for the next reply.
+    pub(crate) fn of_malformed(head: &[u8]) -> Self {
+        let head = head.strip_prefix(b"\r\n").unwrap_or(head);
+        let method = if head.starts_with(b"HEAD ") { Method::Head } else { Method::Get };
+        Self { method, version: Version::Http11 }
+    }
 
     /// Who sent this request.
     pub(crate) fn of(request: &Request) -> Self {
         Self { method: request.method, version: request.version }
     }
+}
+
+/// Whether the operator has a line of that name.
+fn is_said(settings: &Settings, name: &str) -> bool {
+    settings.headers.iter().any(|own| own.name.eq_ignore_ascii_case(name))
 }
 
 fn push_line(head: &mut Vec<u8>, name: &str, value: &[u8]) {
@@ -280,17 +296,16 @@ fn push_line(head: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 /// The lines that every reply has.
 fn push_common(head: &mut Vec<u8>, settings: &Settings, vary: Option<&str>) {
-    let said = |name: &str| settings.headers.iter().any(|own| own.name.eq_ignore_ascii_case(name));
-    if !said("X-Content-Type-Options") {
+    if !is_said(settings, "X-Content-Type-Options") {
         push_line(head, "X-Content-Type-Options", b"nosniff");
     }
     let mut by_origin = false;
     if let Some(origin) = &settings.cors {
         by_origin = origin != "*";
-        if !said("Access-Control-Allow-Origin") {
+        if !is_said(settings, "Access-Control-Allow-Origin") {
             push_line(head, "Access-Control-Allow-Origin", origin.as_bytes());
         }
-        if !said("Access-Control-Expose-Headers") {
+        if !is_said(settings, "Access-Control-Expose-Headers") {
             push_line(
                 head,
                 "Access-Control-Expose-Headers",
@@ -361,7 +376,7 @@ impl Source {
         }
     }
 
-    fn content<'a>(&self, site: Site<'a>, request: &Request, validators: &Validators) -> Reply<'a> {
+    fn content<'a>(&self, site: Site<'a>, request: &Request, validators: &Validators<'_>) -> Reply<'a> {
         let wanted = self.wanted(request, validators);
         let mut reply = match wanted {
             Wanted::Unsatisfiable => {
@@ -394,7 +409,7 @@ impl Source {
 
     /// What of the source the request asks for. Ranges are defined for `GET` alone (RFC 9110 section
     /// 14.2), and count the bytes of the bare source.
-    fn wanted(&self, request: &Request, validators: &Validators) -> Wanted {
+    fn wanted(&self, request: &Request, validators: &Validators<'_>) -> Wanted {
         let Some(value) = request.field(FieldName::Range) else {
             return Wanted::Whole;
         };
@@ -429,14 +444,12 @@ impl Source {
     }
 
     /// The lines that are the same whether the content follows or not (RFC 9110 section 15.4.5).
-    fn describe(&self, reply: &mut Reply<'_>, validators: &Validators) {
+    fn describe(&self, reply: &mut Reply<'_>, validators: &Validators<'_>) {
         let tag = validators.entity_tag();
         if let Some(modified) = validators.modified
             && (tag.is_none() || reply.status != Status::NotModified)
         {
-            let mut time = Vec::with_capacity(32);
-            date::push(&mut time, modified);
-            reply.field("Last-Modified", &time);
+            reply.time("Last-Modified", modified);
         }
         if let Some(tag) = tag {
             reply.field("ETag", &tag);

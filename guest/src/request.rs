@@ -15,8 +15,8 @@ use crate::body::Framing;
 use crate::reply::Status;
 use crate::text::{is_token, list, printable, split_once, trim};
 
-/// The longest request line. RFC 9112 section 3 recommends at least 8,000 bytes.
-pub(crate) const LINE_LIMIT: usize = 8 * 1024;
+/// The longest request line, with its CRLF. RFC 9112 section 3 recommends at least 8,000 bytes.
+const LINE_LIMIT: usize = 8 * 1024;
 /// The longest head, request line and empty line included. As nginx and Apache have it, give or take;
 /// what a browser sends is a tenth of it.
 pub(crate) const HEAD_LIMIT: usize = 16 * 1024;
@@ -119,14 +119,16 @@ impl Scanner {
     /// byte that cannot be part of a head, and says where that is.
     pub(crate) fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, (Malformed, usize)> {
         while let Some(&byte) = bytes.get(self.next) {
+            let length = self.next + 1 - self.start;
             let refused = match (byte, bytes.get(self.next + 1)) {
-                _ if self.in_request_line() && self.next - self.start >= LINE_LIMIT => Malformed::LineTooLong,
-                _ if self.next - self.start >= HEAD_LIMIT => Malformed::HeadTooLarge,
+                // The last byte within a limit can only be the LF that is taken together with its CR.
+                _ if self.in_request_line() && length >= LINE_LIMIT => Malformed::LineTooLong,
+                _ if length >= HEAD_LIMIT => Malformed::HeadTooLarge,
                 (b'\r', None) => return Ok(None),
-                (b'\r', Some(b'\n')) => match self.end_line() {
-                    Line::Last => return Ok(Some(self.next)),
-                    Line::Surplus => Malformed::LeadingEmptyLines,
-                    Line::Other => continue,
+                (b'\r', Some(b'\n')) => match self.end_line(bytes) {
+                    Ok(Line::Last) => return Ok(Some(self.next)),
+                    Ok(Line::Other) => continue,
+                    Err(malformed) => malformed,
                 },
                 (b'\r', Some(_)) => Malformed::BareCr,
                 (b'\n', _) => Malformed::BareLf,
@@ -146,20 +148,26 @@ impl Scanner {
         self.line == self.start
     }
 
-    fn end_line(&mut self) -> Line {
-        let empty = self.next == self.line;
-        let first = self.in_request_line();
-        self.next += 2;
-        self.line = self.next;
-        match (empty, first) {
-            (false, _) => Line::Other,
-            (true, false) => Line::Last,
-            (true, true) if self.start > 0 => Line::Surplus,
-            (true, true) => {
-                self.start = self.next;
+    /// Ends a line of `bytes`. The request line is read as soon as it is there: who sends something
+    /// else than HTTP would wait for ever for a head to end.
+    fn end_line(&mut self, bytes: &[u8]) -> Result<Line, Malformed> {
+        let line = &bytes[self.line..self.next];
+        let ended = match (line, self.in_request_line()) {
+            ([], false) => Line::Last,
+            ([], true) if self.start > 0 => return Err(Malformed::LeadingEmptyLines),
+            ([], true) => {
+                self.start = self.next + 2;
                 Line::Other
             }
-        }
+            (_, true) => {
+                request_line(line)?;
+                Line::Other
+            }
+            (_, false) => Line::Other,
+        };
+        self.next += 2;
+        self.line = self.next;
+        Ok(ended)
     }
 
     /// Whether nothing has come yet but the empty line that is tolerated before a request.
@@ -172,8 +180,6 @@ impl Scanner {
 enum Line {
     /// The empty one behind the fields.
     Last,
-    /// An empty one too many before the request line.
-    Surplus,
     Other,
 }
 
@@ -268,12 +274,12 @@ const FIELD_NAMES: [(&[u8], FieldName); 16] = [
 
 /// A part of the head's bytes. Heads are shorter than 64 KiB by far.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Piece {
     start: u16,
     end: u16,
 }
 
-impl Place {
+impl Piece {
     /// Where `part` is in `whole`, of which it is a piece.
     fn of(part: &[u8], whole: &[u8]) -> Self {
         let start = part.as_ptr() as usize - whole.as_ptr() as usize;
@@ -291,9 +297,9 @@ pub(crate) struct Request {
     head: Vec<u8>,
     pub(crate) method: Method,
     pub(crate) version: Version,
-    line: Place,
-    target: Place,
-    fields: Vec<(FieldName, Place)>,
+    line: Piece,
+    target: Piece,
+    fields: Vec<(FieldName, Piece)>,
 }
 
 impl Request {
@@ -378,7 +384,7 @@ pub(crate) fn line_for_log(bytes: &[u8]) -> String {
     printable(line.unwrap_or_default(), LOG_LIMIT)
 }
 
-type Parts = (Method, Version, Place, Place, Vec<(FieldName, Place)>);
+type Parts = (Method, Version, Piece, Piece, Vec<(FieldName, Piece)>);
 
 fn parts(head: &[u8]) -> Result<Parts, Malformed> {
     let mut lines = lines(head);
@@ -394,12 +400,12 @@ fn parts(head: &[u8]) -> Result<Parts, Malformed> {
             return Err(Malformed::FieldNameInvalid);
         }
         if let Some(name) = field_name(name) {
-            fields.push((name, Place::of(trim(value), head)));
+            fields.push((name, Piece::of(trim(value), head)));
         }
     }
     let host = fields.iter().filter(|(name, _)| *name == FieldName::Host);
     check_host(host.map(|(_, place)| place.in_bytes(head)), version)?;
-    Ok((method, version, Place::of(line, head), Place::of(target, head), fields))
+    Ok((method, version, Piece::of(line, head), Piece::of(target, head), fields))
 }
 
 /// The lines of a head that the scanner has passed: every one ends with CRLF, and the empty ones are

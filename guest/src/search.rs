@@ -40,7 +40,8 @@ impl Search {
     pub(crate) fn new(target: Name, place: Place, request: &Request) -> Self {
         let mut search = Self { place, ..Self::exact(target) };
         let whole = request.fields(FieldName::Range).next().is_none();
-        if whole && media_type::is_compressible(media_type::of(&search.bare())) {
+        let ending = if place == Place::Index { INDEX } else { &search.target };
+        if whole && media_type::is_compressible(media_type::of(ending)) {
             search.rest = Codings::of(request);
             search.coding = search.rest.next();
         }

@@ -1,4 +1,4 @@
-//! The component around the core: the exports of `wit/session.wit`, the allocator, and what a panic does.
+//! The component around the core: the exports of `wit/session.wit`, and what a panic does.
 //!
 //! Rule: this is the only file that knows of generated bindings, and it decides nothing. It translates
 //! events on the way in and actions on the way out.
@@ -19,9 +19,6 @@ mod bindings {
     use super::Component;
     export!(Component);
 }
-
-#[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 /// A broken invariant ends this client and no other. The host says where it was, from the names in the
 /// binary; formatting a message here would only make every instance larger.

@@ -64,6 +64,7 @@ impl Client {
             exchanges: tally.exchanges,
             memory_peak: tally.memory_peak,
             cpu: tally.cpu,
+            output: tally.output,
             duration: accepted.elapsed(),
         });
     }
@@ -77,6 +78,7 @@ struct Tally {
     exchanges: u64,
     memory_peak: usize,
     cpu: Duration,
+    output: String,
     /// Of the guest's computing time, what came before the last byte that moved.
     cpu_at_progress: Duration,
 }
@@ -157,6 +159,7 @@ impl Living {
         if let Some(sandbox) = self.sandbox.take() {
             self.tally.cpu = sandbox.cpu();
             self.tally.memory_peak = sandbox.memory_peak();
+            self.tally.output = sandbox.output();
         }
     }
 
@@ -170,11 +173,9 @@ impl Living {
 
     async fn receive(&mut self) -> Result<Plan, Ended> {
         loop {
-            if *self.client.stop.borrow() != Stop::No && !self.told_to_stop {
+            let stops = *self.client.stop.borrow() != Stop::No && !self.told_to_stop;
+            if stops && self.sandbox.is_some() {
                 self.told_to_stop = true;
-                if self.sandbox.is_none() {
-                    return Err(Ended::ShutDown);
-                }
                 return self.advance(contract::Event::Stopping);
             }
             if self.client_finished {
@@ -185,6 +186,11 @@ impl Living {
                 && let Some(plan) = self.try_receive()?
             {
                 return Ok(plan);
+            }
+            if stops {
+                // A client that has said nothing so far loses nothing. One whose request had arrived
+                // when the server was asked to stop still gets its reply.
+                return Err(Ended::Finished);
             }
             self.wait_for_bytes().await?;
         }
@@ -296,8 +302,9 @@ impl Living {
     }
 
     async fn close(&mut self, remainder: contract::Remainder) -> Result<(), Ended> {
-        let unread = matches!(remainder, contract::Remainder::Unread) || self.client.socket.has_unread();
-        if !self.client_finished && unread && self.client.socket.finish().is_ok() {
+        // Besides what the guest knows of: a buffer that came full may not have been all.
+        let unread = self.unread || matches!(remainder, contract::Remainder::Unread);
+        if unread && !self.client_finished && self.client.socket.finish().is_ok() {
             self.linger().await;
         }
         Ok(())

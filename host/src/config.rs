@@ -1,6 +1,7 @@
 //! What the user said, checked once: flags and their environment variables, addresses, sizes, times; and
 //! what to say when something of it cannot be.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use multiclient::{Limits, Settings, SourceError, Sources};
+use multiclient::{Grant, Guest, GuestError, Inspection, Limits, Settings, SourceError, Sources};
 
 use crate::similar;
 
@@ -24,8 +25,11 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Tell what the built-in guest may do
-    Inspect,
+    /// Tell what a guest may do
+    Inspect {
+        /// A component; without one, the guest that is built in
+        guest: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -96,6 +100,21 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "COUNT", default_value = "128", env = "MULTICLIENT_PER_IP", help_heading = "Limits")]
     per_ip: u32,
 
+    /// Another handler: a component that exports multiclient:session/handler
+    #[arg(long, value_name = "FILE", env = "MULTICLIENT_GUEST", help_heading = "Sandbox")]
+    guest: Option<PathBuf>,
+
+    /// Grant that handler something beyond an empty WASI (repeatable)
+    #[arg(
+        long,
+        value_name = "WHAT",
+        env = "MULTICLIENT_ALLOW",
+        value_delimiter = ',',
+        help_heading = "Sandbox",
+        requires = "guest"
+    )]
+    allow: Vec<Allow>,
+
     /// The request log, on stderr
     #[arg(long, value_name = "FORMAT", default_value = "text", env = "MULTICLIENT_LOG", help_heading = "Operation")]
     pub(crate) log: LogFormat,
@@ -107,6 +126,14 @@ pub(crate) struct Serve {
     /// Time for clients to finish on SIGTERM or Ctrl-C; a second signal cuts them off
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, env = "MULTICLIENT_DRAIN", help_heading = "Operation")]
     drain: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Allow {
+    /// To read the time
+    Clocks,
+    /// Random numbers
+    Random,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -146,6 +173,18 @@ impl Serve {
         }
     }
 
+    /// The guest, and what it is called at start-up.
+    pub(crate) fn guest(&self, limits: &Limits) -> Result<(Guest, String), Failure> {
+        let Some(path) = &self.guest else {
+            return Ok((Guest::built_in(limits).map_err(Failure::host)?, "built in".to_owned()));
+        };
+        let grants = self.allow.iter().map(|allow| match allow {
+            Allow::Clocks => Grant::Clocks,
+            Allow::Random => Grant::Random,
+        });
+        Ok((foreign_guest(path, limits, &grants.collect())?, path.display().to_string()))
+    }
+
     pub(crate) fn sources(&self) -> Result<Sources, Failure> {
         let mut sources = Sources::at(self.source()).map_err(|error| Failure::source(&error))?;
         if sources.only().is_none() && (self.name.is_some() || self.media_type.is_some()) {
@@ -163,6 +202,18 @@ impl Serve {
     pub(crate) fn addresses(&self) -> impl Iterator<Item = &Address> {
         std::iter::once(&self.url).chain(&self.listen)
     }
+}
+
+/// Reads what a component says of itself.
+pub(crate) fn inspect(path: &Path) -> Result<Inspection, Failure> {
+    let component = std::fs::read(path).map_err(|error| Failure::file(path, &error))?;
+    Inspection::of(&component).map_err(|error| Failure::guest(path, &error))
+}
+
+/// Reads and compiles a guest that is not built in.
+fn foreign_guest(path: &Path, limits: &Limits, grants: &BTreeSet<Grant>) -> Result<Guest, Failure> {
+    let component = std::fs::read(path).map_err(|error| Failure::file(path, &error))?;
+    Guest::foreign(component, limits, grants).map_err(|error| Failure::guest(path, &error))
 }
 
 /// Where to listen.
@@ -300,6 +351,33 @@ impl Failure {
             SourceError::Name(_) | SourceError::Unreadable { .. } => None,
         };
         Self { what: error.to_string(), next, exit_code: 1 }
+    }
+
+    fn file(path: &Path, error: &io::Error) -> Self {
+        let (what, next) = match error.kind() {
+            io::ErrorKind::NotFound => {
+                ("does not exist".to_owned(), similar(path).map(|name| format!("did you mean {name}?")))
+            }
+            _ => (format!("cannot be read: {error}"), None),
+        };
+        Self { what: format!("{} {what}", path.display()), next, exit_code: 1 }
+    }
+
+    fn guest(path: &Path, error: &GuestError) -> Self {
+        let next = match error {
+            GuestError::NotGranted { grant, .. } => Some(format!("grant it with  --allow {grant}")),
+            GuestError::NeverGranted(_) => Some(format!("see  multiclient inspect {}", path.display())),
+            GuestError::NotAComponent(_) => {
+                Some("a guest is a component, not a core module: build it for wasm32-wasip2".to_owned())
+            }
+            GuestError::NotAGuest(_) => Some("see  wit/session.wit  for what a guest exports".to_owned()),
+            GuestError::Host(_) => None,
+        };
+        let what = match error {
+            GuestError::Host(_) => error.to_string(),
+            _ => format!("{} cannot be a guest: {error}", path.display()),
+        };
+        Self { what, next, exit_code: 1 }
     }
 
     pub(crate) fn bind(address: &Address, error: &io::Error, serve: &Serve) -> Self {

@@ -93,6 +93,9 @@ pub struct Life {
     pub memory_peak: usize,
     /// How long its guest was computing.
     pub cpu: Duration,
+    /// What its guest wrote to stdout and stderr, as far as that is kept. Always empty for the guest that
+    /// is built in.
+    pub output: String,
     /// From accept to close.
     pub duration: Duration,
 }
@@ -108,6 +111,7 @@ impl Life {
             exchanges: 0,
             memory_peak: 0,
             cpu: Duration::ZERO,
+            output: String::new(),
             duration: Duration::ZERO,
         }
     }

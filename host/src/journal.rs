@@ -119,6 +119,13 @@ impl Journal for TextLog {
     }
 
     fn ended(&self, life: &Life) {
+        for said in life.output.lines() {
+            self.0.add(|text| {
+                write!(text, "#{} guest: ", life.client)?;
+                write_printable(text, said)?;
+                text.write_char('\n')
+            });
+        }
         if life.is_ordinary() {
             return;
         }

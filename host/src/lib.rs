@@ -49,6 +49,7 @@ compile_error!("multiclient uses epoll, sendfile and openat2: it builds for Linu
 mod client;
 mod ended;
 mod engine;
+mod foreign;
 pub mod journal;
 mod limits;
 pub mod listen;
@@ -60,6 +61,7 @@ mod sources;
 mod ticker;
 
 pub use ended::{Breach, Ended, Life, Limit, Phase};
+pub use foreign::{Grant, GuestError, Import, Verdict};
 pub use journal::{Exchange, Journal};
 pub use limits::Limits;
 pub use sandbox::{Guest, Inspection};

@@ -146,3 +146,13 @@ pub(crate) const JOURNAL_BYTES: usize = 1 << 20;
 /// How long the log rests after each writing, so that a busy server wakes its writer a hundred times a
 /// second and not for each line.
 pub(crate) const JOURNAL_REST: Duration = Duration::from_millis(10);
+
+/// Bytes that a foreign guest may write to stdout and stderr in one client's life: enough for a message
+/// or two about what is wrong with it.
+pub(crate) const GUEST_OUTPUT_BYTES: usize = 4 << 10;
+
+/// Handles (streams, descriptors) that a foreign guest may hold at once. Its standard library holds three.
+pub(crate) const GUEST_HANDLES: usize = 64;
+
+/// Random bytes that a foreign guest may ask for at once. A key has 64.
+pub(crate) const GUEST_RANDOM_BYTES: u64 = 4 << 10;

@@ -1,9 +1,9 @@
 //! `multiclient`, the program: from arguments to an exit code.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program speaks")]
-
 mod config;
 
+use std::fmt;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -32,29 +32,44 @@ fn main() -> ExitCode {
         }
     };
     let done = match &arguments.command {
-        Some(Command::Inspect) => inspect(),
+        Some(Command::Inspect { guest }) => inspect(guest.as_deref()),
         None => serve(&arguments.serve, began),
     };
     done.unwrap_or_else(|failure| {
-        eprintln!("{failure}");
+        tell(format_args!("{failure}"));
         ExitCode::from(failure.exit_code)
     })
 }
 
-/// Tells what the built-in guest may do.
-fn inspect() -> Result<ExitCode, Failure> {
-    let guest = Guest::built_in(&Limits { clients: 1, reserve: 0, ..Limits::default() }).map_err(Failure::host)?;
-    let Inspection { imports, exports, sha256, bytes, memory } = guest.inspect();
-    println!("guest    built in, {}, sha256 {sha256}", Size(bytes as u64));
-    println!("memory   {} to begin with", Size(memory));
+/// Says a line to the operator. Whoever does not listen any more misses it, and nothing else happens:
+/// `println` and its sister would end the program with a panic.
+fn tell(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Says a line of what was asked for.
+fn answer(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Tells what a guest may do.
+fn inspect(path: Option<&Path>) -> Result<ExitCode, Failure> {
+    let limits = Limits { clients: 1, reserve: 0, ..Limits::default() };
+    let (inspection, name) = match path {
+        Some(path) => (config::inspect(path)?, path.display().to_string()),
+        None => (Guest::built_in(&limits).map_err(Failure::host)?.inspect(), "built in".to_owned()),
+    };
+    let Inspection { imports, exports, sha256, bytes, memory } = inspection;
+    answer(format_args!("guest    {name}, {}, sha256 {sha256}", Size(bytes as u64)));
+    answer(format_args!("memory   {} to begin with", Size(memory)));
     if imports.is_empty() {
-        println!("imports  nothing: it can compute, and do nothing else");
+        answer(format_args!("imports  nothing: it can compute, and do nothing else"));
     }
     for import in imports {
-        println!("imports  {import}");
+        answer(format_args!("imports  {}   ({})", import.name, import.verdict));
     }
     for export in exports {
-        println!("exports  {export}");
+        answer(format_args!("exports  {export}"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -65,13 +80,14 @@ fn serve(serve: &Serve, began: Instant) -> Result<ExitCode, Failure> {
     let limits = serve.limits();
     let sources = serve.sources()?;
     let listeners = bind(serve)?;
-    let guest = Arc::new(Guest::built_in(&limits).map_err(Failure::host)?);
+    let (guest, guest_name) = serve.guest(&limits)?;
+    let guest = Arc::new(guest);
     let log = match serve.log {
         LogFormat::Text => Some(Arc::new(TextLog::new(io::stderr()).map_err(Failure::host)?)),
         LogFormat::Off => None,
     };
     let journal = log.clone().map_or_else(|| Arc::new(Silent) as Arc<dyn Journal>, |log| log);
-    let intro = Introduction::new(serve, &sources, &guest, &limits);
+    let intro = Introduction::new(serve, &sources, &guest_name, &guest.inspect(), &limits);
     let drain = limits.drain;
     let server = Server::new(guest, sources, limits)
         .settings(serve.settings())
@@ -99,7 +115,7 @@ fn stop_when_told(server: Running, signals: &mpsc::Receiver<()>, drain: Duration
     let _ = signals.recv();
     server.drain();
     if !quiet && !server.wait(Duration::ZERO) {
-        eprintln!("draining for up to {} s; Ctrl-C again cuts off", drain.as_secs());
+        tell(format_args!("draining for up to {} s; Ctrl-C again cuts off", drain.as_secs()));
     }
     let deadline = Instant::now() + drain;
     while !server.wait(Duration::from_millis(20)) {
@@ -168,7 +184,7 @@ struct Introduction {
 }
 
 impl Introduction {
-    fn new(serve: &Serve, sources: &Sources, guest: &Guest, limits: &Limits) -> Self {
+    fn new(serve: &Serve, sources: &Sources, guest: &str, inspection: &Inspection, limits: &Limits) -> Self {
         let shown = serve.source().display();
         let (source, path) = match sources.only() {
             Some(name) => {
@@ -177,10 +193,12 @@ impl Introduction {
             }
             None => (format!("{shown}   a folder"), String::new()),
         };
-        let inspection = guest.inspect();
-        let imports = if inspection.imports.is_empty() { "nothing".into() } else { inspection.imports.join(", ") };
+        let imports = match inspection.imports.len() {
+            0 => "nothing".to_owned(),
+            count => format!("{count} interfaces of an empty WASI"),
+        };
         let sha256 = &inspection.sha256;
-        let guest = format!("built in {}...{}   imports: {imports}", &sha256[..4], &sha256[sha256.len() - 2..]);
+        let guest = format!("{guest} {}...{}   imports: {imports}", &sha256[..4], &sha256[sha256.len() - 2..]);
         let per_address = match limits.clients_per_address {
             0 => "any number".to_owned(),
             count => count.to_string(),
@@ -195,24 +213,24 @@ impl Introduction {
     }
 
     fn say(&self, server: &Running, serve: &Serve, began: Instant) {
-        eprintln!("multiclient {}", env!("CARGO_PKG_VERSION"));
-        eprintln!("source   {}", self.source);
+        tell(format_args!("multiclient {}", env!("CARGO_PKG_VERSION")));
+        tell(format_args!("source   {}", self.source));
         for address in server.addresses() {
             let reach = match address.ip() {
                 ip if ip.is_loopback() => format!("this machine only; share with 0.0.0.0:{}", address.port()),
                 ip if ip.is_unspecified() => "everybody who can reach this machine".to_owned(),
                 _ => "everybody who can reach this address".to_owned(),
             };
-            eprintln!("open     http://{address}/{}     {reach}", self.path);
+            tell(format_args!("open     http://{address}/{}     {reach}", self.path));
         }
         for address in serve.addresses() {
             if let Address::Unix(path) = address {
-                eprintln!("open     unix:{}", path.display());
+                tell(format_args!("open     unix:{}", path.display()));
             }
         }
-        eprintln!("guest    {}", self.guest);
-        eprintln!("limits   {}", self.limits);
-        eprintln!("ready    in {} ms   Ctrl-C drains", began.elapsed().as_millis());
+        tell(format_args!("guest    {}", self.guest));
+        tell(format_args!("limits   {}", self.limits));
+        tell(format_args!("ready    in {} ms   Ctrl-C drains", began.elapsed().as_millis()));
     }
 }
 
@@ -224,7 +242,7 @@ fn say_summary(summary: &Summary) {
             line += &format!(", {count} {what}");
         }
     }
-    eprintln!("{line}, {cut_off} cut off");
+    tell(format_args!("{line}, {cut_off} cut off"));
 }
 
 /// A name as it is written in a URL.

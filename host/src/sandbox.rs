@@ -3,18 +3,23 @@
 //! Rules: a store lives as long as one client and is never used for another. Everything that comes out
 //! of a guest is distrusted: a list of actions becomes a [`Plan`] here, or the client's end.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::task;
 use wasmtime::component::{Component, Linker, ResourceAny};
 use wasmtime::{
     Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, ResourceLimiter, Store, Trap, UpdateDeadline,
     WasmBacktrace,
 };
+use wasmtime_wasi::{WasiCtxView, WasiView};
 
 use crate::ended::{Breach, Ended, Limit};
 use crate::engine::{self, MEMORY_RESERVATION};
+use crate::foreign::{self, Grant, GuestError, Import, Wasi};
 use crate::limits::{LIFTED_BYTES, Limits};
 use crate::server::Settings;
 use crate::slow_lane::{SlowLane, Where};
@@ -42,9 +47,10 @@ const BUILT_IN_PRECOMPILED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gu
 pub struct Guest {
     engine: Engine,
     component: Component,
-    bytes: &'static [u8],
+    bytes: Cow<'static, [u8]>,
     pre: bindings::GuestPre<Bounds>,
     ticker: Ticker,
+    wants_wasi: bool,
 }
 
 impl Guest {
@@ -61,23 +67,32 @@ impl Guest {
         };
         let pre = bindings::GuestPre::new(Linker::new(&engine).instantiate_pre(&component)?)?;
         let ticker = Ticker::start(engine.clone())?;
-        Ok(Self { engine, component, bytes: BUILT_IN, pre, ticker })
+        Ok(Self { engine, component, bytes: BUILT_IN.into(), pre, ticker, wants_wasi: false })
+    }
+
+    /// Somebody else's: any component that exports the contract.
+    ///
+    /// It may import an empty WASI 0.2 and what is granted. Everything else is refused by name.
+    pub fn foreign(component: Vec<u8>, limits: &Limits, grants: &BTreeSet<Grant>) -> Result<Self, GuestError> {
+        let engine = Engine::new(&pooled(limits)).map_err(GuestError::Host)?;
+        let bytes = component;
+        let component = Component::from_binary(&engine, &bytes).map_err(GuestError::NotAComponent)?;
+        let imports = foreign::imports(&engine, &component);
+        foreign::check(&imports, grants)?;
+        let wants_wasi = !imports.is_empty();
+        let mut linker = Linker::new(&engine);
+        if wants_wasi {
+            foreign::link(&mut linker).map_err(GuestError::Host)?;
+        }
+        let pre =
+            linker.instantiate_pre(&component).and_then(bindings::GuestPre::new).map_err(GuestError::NotAGuest)?;
+        let ticker = Ticker::start(engine.clone()).map_err(|error| GuestError::Host(error.into()))?;
+        Ok(Self { engine, component, bytes: bytes.into(), pre, ticker, wants_wasi })
     }
 
     /// What the component itself says that it needs and offers, and its fingerprint.
     pub fn inspect(&self) -> Inspection {
-        let kind = self.component.component_type();
-        Inspection {
-            imports: kind.imports(&self.engine).map(|(name, _)| name.to_owned()).collect(),
-            exports: kind.exports(&self.engine).map(|(name, _)| name.to_owned()).collect(),
-            sha256: sha256(self.bytes),
-            bytes: self.bytes.len(),
-            memory: self
-                .component
-                .resources_required()
-                .and_then(|needs| needs.max_initial_memory_size)
-                .map_or(0, |pages| pages.saturating_mul(64 << 10)),
-        }
+        Inspection::new(&self.engine, &self.component, &self.bytes)
     }
 }
 
@@ -90,8 +105,8 @@ impl fmt::Debug for Guest {
 /// What a component says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// The interfaces that it wants from its host. Empty: it can compute, and do nothing else.
-    pub imports: Vec<String>,
+    /// What it wants from its host. Empty: it can compute, and do nothing else.
+    pub imports: Vec<Import>,
     /// The interfaces that it offers.
     pub exports: Vec<String>,
     /// Of the component's file.
@@ -100,6 +115,26 @@ pub struct Inspection {
     pub bytes: usize,
     /// The bytes of memory that an instance starts with.
     pub memory: u64,
+}
+
+impl Inspection {
+    /// Inspects any component, also one that could not be a guest.
+    pub fn of(component: &[u8]) -> Result<Self, GuestError> {
+        let engine = Engine::new(&engine::config(MEMORY_RESERVATION)).map_err(GuestError::Host)?;
+        let compiled = Component::from_binary(&engine, component).map_err(GuestError::NotAComponent)?;
+        Ok(Self::new(&engine, &compiled, component))
+    }
+
+    fn new(engine: &Engine, component: &Component, bytes: &[u8]) -> Self {
+        let pages = component.resources_required().and_then(|needs| needs.max_initial_memory_size);
+        Self {
+            imports: foreign::imports(engine, component),
+            exports: component.component_type().exports(engine).map(|(name, _)| name.to_owned()).collect(),
+            sha256: sha256(bytes),
+            bytes: bytes.len(),
+            memory: pages.unwrap_or_default().saturating_mul(64 << 10),
+        }
+    }
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -163,6 +198,14 @@ struct Bounds {
     memory_peak: usize,
     memory_refused: bool,
     cpu: Cpu,
+    /// For foreign guests that want one.
+    wasi: Option<Box<Wasi>>,
+}
+
+impl WasiView for Bounds {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi.as_mut().expect("a guest that imports WASI is given one").view()
+    }
 }
 
 /// How long the guest has been computing in this call.
@@ -252,6 +295,7 @@ impl Sandbox {
             memory_peak: 0,
             memory_refused: false,
             cpu: Cpu { per_event: limits.cpu_per_event, spent: false, slow_lane: Arc::clone(slow_lane), long: None },
+            wasi: compiled.wants_wasi.then(|| Box::new(Wasi::new())),
         };
         let mut store = Store::new(&compiled.engine, bounds);
         store.limiter(|bounds| bounds);
@@ -287,6 +331,11 @@ impl Sandbox {
         self.cpu
     }
 
+    /// What the guest has written to stdout and stderr. Empty for the built-in one, which has neither.
+    pub(crate) fn output(&self) -> String {
+        self.store.data().wasi.as_ref().map(|wasi| wasi.output()).unwrap_or_default()
+    }
+
     /// The most memory that the guest has had so far, in bytes.
     pub(crate) fn memory_peak(&self) -> usize {
         self.store.data().memory_peak
@@ -302,7 +351,13 @@ fn timed<T>(
     let _ticking = ticker.run();
     // The tick that comes next may come at once. Two are at least one whole.
     store.set_epoch_deadline(2);
-    let result = call(store);
+    let result = if store.data().wasi.is_some() {
+        // The functions of WASI may wait (here they never have to), and say so to the loop in a way
+        // that it only accepts from a thread that is not its own.
+        task::block_in_place(|| call(store))
+    } else {
+        call(store)
+    };
     let cpu = &mut store.data_mut().cpu;
     if let Some((_, Where::Beside)) = cpu.long.take() {
         cpu.slow_lane.leave();
@@ -412,5 +467,65 @@ impl Plan {
             waits = true;
         }
         if waits { Ok(plan) } else { Err(Breach::NoWait) }
+    }
+}
+
+#[cfg(test)]
+mod bench {
+    use super::*;
+    #[test]
+    fn bench() {
+        let limits = Limits::default();
+        let guest = Arc::new(Guest::built_in(&limits).unwrap());
+        let limits = Arc::new(limits);
+        let lane = Arc::new(SlowLane::default());
+        let settings = Settings::default();
+        let n = 20000;
+        let time = |what: &str, f: &mut dyn FnMut()| {
+            for _ in 0..2000 {
+                f()
+            }
+            let t = Instant::now();
+            for _ in 0..n {
+                f()
+            }
+            println!("{what}: {:.2} us", t.elapsed().as_secs_f64() * 1e6 / n as f64);
+        };
+        time("store", &mut || {
+            let mut s = Store::new(&guest.engine, ());
+            s.set_epoch_deadline(1);
+        });
+        time("start+drop", &mut || {
+            Sandbox::start(&guest, &limits, &lane, &settings, None, false).unwrap();
+        });
+        let req = b"GET /small.bin HTTP/1.1\r\nHost: 127.0.0.1:18080\r\nConnection: close\r\n\r\n";
+        time("start+received+drop", &mut || {
+            let mut s = Sandbox::start(&guest, &limits, &lane, &settings, None, false).unwrap();
+            s.advance(contract::Event::Received(req)).unwrap();
+        });
+        let facts = || {
+            contract::Event::Opened(Ok(contract::Found::Source(contract::Facts {
+                window: contract::Window { start: 0, end: 1024, final_: true },
+                modified: Some(1_700_000_000_000),
+                version: "6b033142.133ac991-9fe6d-99603e",
+                media_type: None,
+            })))
+        };
+        time("full", &mut || {
+            let mut s = Sandbox::start(&guest, &limits, &lane, &settings, None, false).unwrap();
+            s.advance(contract::Event::Received(req)).unwrap();
+            s.advance(facts()).unwrap();
+        });
+        let req = b"GET /small.bin HTTP/1.1\r\nHost: 127.0.0.1:18080\r\n\r\n";
+        let mut s = Sandbox::start(&guest, &limits, &lane, &settings, None, false).unwrap();
+        let mut i = 0;
+        time("keepalive", &mut || {
+            i += 1;
+            if i % 5000 == 0 {
+                s = Sandbox::start(&guest, &limits, &lane, &settings, None, false).unwrap();
+            }
+            s.advance(contract::Event::Received(req)).unwrap();
+            s.advance(facts()).unwrap();
+        });
     }
 }

@@ -320,6 +320,8 @@ struct Crowd {
 #[derive(Default)]
 struct Present {
     clients: usize,
+    /// Whether somebody waits for them to leave: telling nobody costs a system call too.
+    awaited: bool,
     by_address: HashMap<IpAddr, usize>,
     summary: Summary,
 }
@@ -371,7 +373,7 @@ impl Drop for Admission {
                 present.by_address.remove(&address);
             }
         }
-        if present.clients == 0 {
+        if present.clients == 0 && present.awaited {
             self.crowd.empty.notify_all();
         }
     }
@@ -385,6 +387,7 @@ impl Crowd {
     fn wait_until_empty(&self, patience: Duration) -> bool {
         let began = Instant::now();
         let mut present = self.lock();
+        present.awaited = true;
         while present.clients > 0 {
             let Some(left) = patience.checked_sub(began.elapsed()) else { return false };
             (present, _) = self.empty.wait_timeout(present, left).unwrap_or_else(PoisonError::into_inner);

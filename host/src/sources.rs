@@ -295,10 +295,14 @@ fn unreadable(path: &Path, error: io::Error) -> SourceError {
 impl From<Errno> for Refusal {
     fn from(error: Errno) -> Self {
         match error {
-            // A link that leads out (XDEV) or in a circle, or a name longer than any: not published.
-            Errno::NOENT | Errno::NOTDIR | Errno::XDEV | Errno::LOOP | Errno::NAMETOOLONG | Errno::INVAL => {
-                Self::NotFound
-            }
+            // A link that leads out (XDEV) or in a circle, a name longer than any, a socket (NXIO): not published.
+            Errno::NOENT
+            | Errno::NOTDIR
+            | Errno::XDEV
+            | Errno::LOOP
+            | Errno::NAMETOOLONG
+            | Errno::INVAL
+            | Errno::NXIO => Self::NotFound,
             Errno::ACCESS | Errno::PERM => Self::Forbidden,
             Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::BUSY | Errno::AGAIN => Self::Unavailable,
             _ => Self::Failed,

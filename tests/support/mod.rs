@@ -135,6 +135,22 @@ impl Server {
         self.proc("fd").read_dir().expect("the server runs").count()
     }
 
+    /// Lets the server have only so many descriptors more.
+    pub(crate) fn limit_descriptors(&self, more: usize) {
+        use rustix::process::{Resource, Rlimit, prlimit};
+        let open = self.proc("fd").read_dir().expect("the server runs");
+        let taken: Vec<u64> = open.filter_map(|fd| fd.ok()?.file_name().to_str()?.parse().ok()).collect();
+        // The limit is on the number that a descriptor has, and there are gaps.
+        let last = (0..).filter(|number| !taken.contains(number)).nth(more - 1).expect("numbers go on");
+        let limit = Rlimit { current: Some(last + 1), maximum: Some(last + 1) };
+        prlimit(Some(self.pid()), Resource::Nofile, limit).expect("a child can be limited");
+    }
+
+    /// Waits until the server has taken so many clients: each is a descriptor.
+    pub(crate) fn wait_for_clients(&self, count: usize, before: usize) {
+        eventually_or(|| format!("{count} clients are taken"), || self.descriptors() >= before + count);
+    }
+
     /// Waits until the server has no more descriptors open than it had.
     pub(crate) fn wait_for_descriptors(&self, before: usize) {
         let what = || {
@@ -446,7 +462,8 @@ impl Connection {
 
     fn through(socket: io::Result<Socket>, address: &SockAddr) -> Self {
         let socket = socket.expect("there is a descriptor left");
-        let connected = if address.is_unix() { socket.connect(address) } else { socket.connect_timeout(address, PATIENCE) };
+        let connected =
+            if address.is_unix() { socket.connect(address) } else { socket.connect_timeout(address, PATIENCE) };
         connected.expect("the server takes connections");
         socket.set_read_timeout(Some(PATIENCE)).expect("a socket can time out");
         socket.set_write_timeout(Some(PATIENCE)).expect("a socket can time out");
@@ -460,6 +477,11 @@ impl Connection {
             Ok(socket)
         });
         Self::through(socket, &address.into())
+    }
+
+    /// The same connection, for somebody who sends while another reads.
+    pub(crate) fn clone(&self) -> Self {
+        Self { socket: self.socket.try_clone().expect("there is a descriptor left"), unread: Vec::new() }
     }
 
     // ---- what it says
@@ -520,7 +542,11 @@ impl Connection {
 
     fn need(&mut self, what: &str) {
         let there = self.fill();
-        assert!(matches!(there, Ok(true)), "{what} is missing ({there:?}) behind {:?}", self.unread.escape_ascii().to_string());
+        assert!(
+            matches!(there, Ok(true)),
+            "{what} is missing ({there:?}) behind {:?}",
+            self.unread.escape_ascii().to_string()
+        );
     }
 
     /// Reads up to and with the next CRLF, and gives what is before it.
@@ -545,14 +571,19 @@ impl Connection {
             .strip_prefix("HTTP/1.1 ")
             .and_then(|rest| rest.split_once(' '))
             .unwrap_or_else(|| panic!("not a status line: {status_line:?}"));
-        let status = status.parse().ok().filter(|status| (100..600).contains(status)).expect("a status has three digits");
+        let status =
+            status.parse().ok().filter(|status| (100..600).contains(status)).expect("a status has three digits");
         let mut fields = Vec::new();
         loop {
             let line = self.line();
             if line.is_empty() {
                 break;
             }
-            assert!(!line.iter().any(u8::is_ascii_control), "control characters in {:?}", line.escape_ascii().to_string());
+            assert!(
+                !line.iter().any(u8::is_ascii_control),
+                "control characters in {:?}",
+                line.escape_ascii().to_string()
+            );
             let line = String::from_utf8(line).expect("the server says nothing that is not UTF-8");
             let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("not a field: {line:?}"));
             let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -638,6 +669,17 @@ impl Connection {
         buffer[..count].copy_from_slice(&self.unread[..count]);
         self.unread.drain(..count);
         count
+    }
+
+    /// Whether the server ends the connection within this time. What it says until then is kept.
+    pub(crate) fn ends_within(&mut self, time: Duration) -> bool {
+        self.socket.set_read_timeout(Some(time)).expect("a socket can time out");
+        let read = self.fill();
+        self.socket.set_read_timeout(Some(PATIENCE)).expect("a socket can time out");
+        match read {
+            Ok(goes_on) => !goes_on,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
     }
 
     /// Checks that the server has closed, in good order, and said nothing more.

@@ -1,1 +1,291 @@
-//! wip
+//! Where a request ends, and what is wrong with it (RFC 9112).
+
+use crate::host::{Host, Reply, check_ways, reply_of};
+
+/// The request is refused with this status, and the connection ends.
+#[track_caller]
+fn refused(request: &str, status: u16) {
+    let life = check_ways(&Host::default(), request.as_bytes());
+    let (reply, rest) = Reply::read(&life.output, "GET");
+    assert_eq!((reply.status, rest), (status, &b""[..]), "{request:?}");
+    assert_eq!(reply.field("Connection"), Some("close"));
+    assert!(life.closed.is_some(), "{request:?}");
+}
+
+/// The request is answered with this status, and so is the one after it.
+#[track_caller]
+fn answered(request: &str, status: u16) {
+    let life = check_ways(&Host::default(), request.as_bytes());
+    let (reply, rest) = Reply::read(&life.output, "GET");
+    assert_eq!((reply.status, rest), (status, &b""[..]), "{request:?}");
+    assert_eq!(life.closed, None, "{request:?}");
+}
+
+fn with(lines: &str) -> String {
+    format!("GET /ten HTTP/1.1\r\nHost: a\r\n{lines}\r\n")
+}
+
+/// Section 2.2.
+#[test]
+fn lines_end_with_crlf_and_with_nothing_else() {
+    refused("GET /ten HTTP/1.1\nHost: a\n\n", 400);
+    refused("GET /ten HTTP/1.1\r\nHost: a\n\r\n", 400);
+    refused("GET /ten HTTP/1.1\r\nHost: a\r\nX: b\rc\r\n\r\n", 400);
+    refused("GET /ten HTTP/1.1\r\nHost: a\r\r\n\r\n", 400);
+    refused("GET /t\ren HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+}
+
+/// Section 2.2.
+#[test]
+fn one_empty_line_before_a_request_is_skipped() {
+    answered(&["\r\n", &with("")].concat(), 200);
+    refused(&["\r\n\r\n", &with("")].concat(), 400);
+    refused(&["\n", &with("")].concat(), 400);
+}
+
+/// Section 3.
+#[test]
+fn a_request_line_is_three_words_with_single_blanks() {
+    for line in [
+        "GET /ten",
+        "GET  /ten HTTP/1.1",
+        "GET /ten  HTTP/1.1",
+        "GET /ten HTTP/1.1 ",
+        " GET /ten HTTP/1.1",
+        "GET\t/ten\tHTTP/1.1",
+        "GET\t/ten HTTP/1.1",
+        "GET /t en HTTP/1.1",
+        "GET /t\ten HTTP/1.1",
+        "GARBAGE",
+        "G(T /ten HTTP/1.1",
+        "GET",
+        "GET ",
+    ] {
+        refused(&format!("{line}\r\nHost: a\r\n\r\n"), 400);
+    }
+}
+
+/// Sections 2.3 and 9110-2.5.
+#[test]
+fn versions_are_written_as_they_are_and_minor_ones_do_not_matter() {
+    answered("GET /ten HTTP/1.2\r\nHost: a\r\n\r\n", 200);
+    answered("GET /ten HTTP/1.9\r\nHost: a\r\n\r\n", 200);
+    for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/3.1"] {
+        refused(&format!("GET /ten {version}\r\nHost: a\r\n\r\n"), 505);
+    }
+    refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505);
+    for version in ["http/1.1", "HTTP/1", "HTTP/1.", "HTTP/1.10", "HTTP/11", "HTTP/a.b", "HTTP/", "FTP/1.1"] {
+        refused(&format!("GET /ten {version}\r\nHost: a\r\n\r\n"), 400);
+    }
+}
+
+/// Section 3.2.
+#[test]
+fn targets_have_the_form_that_their_method_asks_for() {
+    answered("GET http://a/ten HTTP/1.1\r\nHost: other\r\n\r\n", 200);
+    answered("GET HTTPS://a:1/ten?x HTTP/1.1\r\nHost: other\r\n\r\n", 200);
+    answered("OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n", 204);
+    answered("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 405);
+    answered("TRACE /ten HTTP/1.1\r\nHost: a\r\n\r\n", 405);
+    for target in [
+        "*",
+        "ten",
+        "a:80",
+        "ftp://a/ten",
+        "http:/ten",
+        "http://",
+        "http:///ten",
+        "http://u@a/ten",
+        "http://a b/",
+        "/ten#x",
+        "/%zz",
+        "/%00",
+        "/../ten",
+        "http://[::1/ten",
+    ] {
+        refused(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    }
+}
+
+/// Section 3.2: missing, double, invalid.
+#[test]
+fn there_is_one_host() {
+    for host in ["a", "a:80", "a:", "127.0.0.1:8080", "[::1]", "[::1]:80", "a_b.example", "%41"] {
+        answered(&format!("GET /ten HTTP/1.1\r\nHost: {host}\r\n\r\n"), 200);
+    }
+    refused("GET /ten HTTP/1.1\r\n\r\n", 400);
+    refused("GET /ten HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400);
+    refused("GET /ten HTTP/1.0\r\nHost: a\r\nhost: a\r\n\r\n", 400);
+    for host in ["", "a b", "a/b", "a:b", "u@a", "a:80:80", "[]", "[::1", "[g]", "[::1]80", "a\\b"] {
+        refused(&format!("GET /ten HTTP/1.1\r\nHost: {host}\r\n\r\n"), 400);
+    }
+}
+
+/// Sections 5.1 and 5.2, 9110-5.5 and 9110-5.6.2.
+#[test]
+fn a_field_is_a_token_a_colon_and_a_value_without_controls() {
+    answered(&with("x:\r\ny:   z \t \r\n!#$%&'*+-.^_`|~: \u{e9}\"\r\n"), 200);
+    for line in [
+        "X : y",
+        "X\t: y",
+        " X: y",
+        "\tX: y",
+        "X",
+        ": y",
+        "X y: z",
+        "X(: y",
+        "\u{e9}: y",
+        "X: a\0b",
+        "X: a\x08b",
+        "X: a\x7fb",
+        "X: a\r\n folded",
+        "X: a\r\n\tfolded",
+    ] {
+        refused(&with(&format!("{line}\r\n")), 400);
+    }
+    refused("GET /ten HTTP/1.1\r\n folded\r\nHost: a\r\n\r\n", 400);
+}
+
+#[test]
+fn a_head_is_bounded() {
+    let fields = |count: usize| "X: y\r\n".repeat(count - 1);
+    answered(&with(&fields(100)), 200);
+    refused(&with(&fields(101)), 431);
+    let head = |length: usize| with(&format!("X: {}\r\n", "y".repeat(length - with("X: \r\n").len())));
+    answered(&head(16 * 1024), 200);
+    refused(&head(16 * 1024 + 1), 431);
+    let line = |length: usize| {
+        let path = "y".repeat(length - "GET / HTTP/1.1".len());
+        format!("GET /{path} HTTP/1.1\r\nHost: a\r\n\r\n")
+    };
+    answered(&line(8 * 1024 - 2), 404);
+    refused(&line(8 * 1024 - 1), 414);
+    refused(&line(70_000), 414);
+    refused(&with(&format!("X: {}\r\n", "y".repeat(70_000))), 431);
+}
+
+/// Sections 6.1 to 6.3, 9110-8.6.
+#[test]
+fn a_body_is_framed_in_one_way_or_refused() {
+    answered(&[&with("Content-Length: 5\r\n"), "hello"].concat(), 200);
+    answered(&[&with("Content-Length:\t005 \r\n"), "hello"].concat(), 200);
+    answered(&with("Content-Length: 0\r\n"), 200);
+    for lines in [
+        "Content-Length: 5\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Content-Length: 5, 5\r\n",
+        "Content-Length: 5,\r\n",
+        "Content-Length:\r\n",
+        "Content-Length: +5\r\n",
+        "Content-Length: -5\r\n",
+        "Content-Length: 0x5\r\n",
+        "Content-Length: 5 5\r\n",
+        "Content-Length: 99999999999999999999\r\n",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Transfer-Encoding: chunked, chunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding:\r\n",
+        "Transfer-Encoding: ,\r\n",
+    ] {
+        refused(&with(lines), 400);
+    }
+    for lines in ["gzip", "gzip, chunked", "chunked, gzip", "identity", "xchunked", "chunked;x=y", "\"chunked\""] {
+        refused(&with(&format!("Transfer-Encoding: {lines}\r\n")), 501);
+    }
+    refused("GET /ten HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400);
+}
+
+fn chunked(body: &str) -> String {
+    [&with("Transfer-Encoding: Chunked\r\n"), body].concat()
+}
+
+/// Section 7.1.
+#[test]
+fn a_chunked_body_is_read_to_its_end() {
+    for body in [
+        "0\r\n\r\n",
+        "5\r\nhello\r\n0\r\n\r\n",
+        "A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n",
+        "000005;ext=\"x y\";b\r\nhello\r\n00;e\r\n\r\n",
+        "5\r\nhello\r\n0\r\nTrailer: x\r\nOther: GET / HTTP/1.1\r\n\r\n",
+        "2\r\n\r\n\r\n0\r\n\r\n",
+    ] {
+        answered(&chunked(body), 200);
+    }
+    for body in [
+        "\r\n",
+        ";x\r\n",
+        "-1\r\n",
+        "0x5\r\nhello\r\n0\r\n\r\n",
+        "5 \r\nhello\r\n0\r\n\r\n",
+        " 5\r\nhello\r\n0\r\n\r\n",
+        "5\nhello\n0\n\n",
+        "5\r\nhello0\r\n\r\n",
+        "5\r\nhello\n0\r\n\r\n",
+        "5\r\nhellooo\r\n0\r\n\r\n",
+        "5;\0\r\nhello\r\n0\r\n\r\n",
+        "0\r\n folded\r\n\r\n",
+        "0\r\n: x\r\n\r\n",
+        "0\r\nTrailer: \x01\r\n\r\n",
+        "5\rhello",
+    ] {
+        refused(&chunked(body), 400);
+    }
+}
+
+#[test]
+fn a_body_is_bounded_in_data_and_in_all_else() {
+    let long = "x".repeat(64 * 1024);
+    answered(&[&with("Content-Length: 65536\r\n"), long.as_str()].concat(), 200);
+    refused(&with("Content-Length: 65537\r\n"), 413);
+    refused(&with("Content-Length: 65537\r\nExpect: 100-continue\r\n"), 413);
+    answered(&chunked(&format!("10000\r\n{long}\r\n0\r\n\r\n")), 200);
+    refused(&chunked("10001\r\n"), 413);
+    refused(&chunked(&format!("10000\r\n{long}\r\n1\r\n")), 413);
+    refused(&chunked("ffffffffffffffffffffffff\r\n"), 413);
+    refused(&chunked(&format!("{}5\r\n", "0".repeat(17_000))), 413);
+    refused(&chunked(&format!("5;{}\r\n", "x".repeat(17_000))), 413);
+    refused(&chunked(&format!("0\r\n{}", "X: y\r\n".repeat(3_000))), 413);
+    refused(&chunked(&"1\r\nx\r\n".repeat(4_000)), 413);
+}
+
+/// Section 9110-10.1.1.
+#[test]
+fn who_waits_for_a_word_gets_it() {
+    let request = with("Content-Length: 5\r\nExpect: 100-Continue\r\n");
+    let life = check_ways(&Host::default(), [&request, "hello"].concat().as_bytes());
+    let (interim, rest) = Reply::read(&life.output, "GET");
+    assert_eq!(interim.head, "HTTP/1.1 100 Continue\r\n\r\n");
+    assert_eq!(Reply::read(rest, "GET").0.status, 200);
+    assert_eq!(Host::default().whole(request.as_bytes()).text(), "HTTP/1.1 100 Continue\r\n\r\n");
+
+    answered(&with("Expect: 100-continue\r\n"), 200);
+    refused(&with("Expect: 200-ok\r\n"), 417);
+    refused(&with("Expect: 100-continue, x\r\n"), 417);
+    let old = "GET /ten HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 5\r\nExpect: x\r\n\r\nhello";
+    answered(old, 200);
+}
+
+/// Section 9110-9.1.
+#[test]
+fn known_methods_are_refused_and_unknown_ones_not_implemented() {
+    for method in ["POST", "PUT", "DELETE", "PATCH", "PROPFIND", "TRACE"] {
+        let reply = reply_of(&Host::default(), &format!("{method} /ten HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!((reply.status, reply.field("Allow")), (405, Some("GET, HEAD, OPTIONS")), "{method}");
+    }
+    for method in ["get", "BREW", "SOURCE", "GETT"] {
+        answered(&format!("{method} /ten HTTP/1.1\r\nHost: a\r\n\r\n"), 501);
+    }
+}
+
+#[test]
+fn a_body_that_nobody_reads_ends_the_connection() {
+    for lines in [
+        "Content-Length: 9999999999\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Content-Length: 1\r\nExpect: 100-continue\r\n",
+    ] {
+        refused(&format!("POST /ten HTTP/1.1\r\nHost: a\r\n{lines}\r\n"), 405);
+    }
+}

@@ -99,7 +99,7 @@ impl Life {
 pub(crate) enum Input {
     Bytes(Vec<u8>),
     Finish,
-    /// The server stops at the next wait after everything before, whatever is waited for.
+    /// The server stops at the next wait, whatever is waited for.
     Stop,
 }
 

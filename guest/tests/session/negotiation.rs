@@ -1,1 +1,74 @@
-//! wip
+//! Compressed siblings (RFC 9110 section 12.5.3). `/style.css` has `.br` and `.gz`.
+
+use crate::host::{Host, Reply, check_ways, get, reply_of};
+
+fn ask(path: &str, lines: &str) -> (Reply, Vec<String>) {
+    let request = get(path, lines);
+    let life = check_ways(&Host::default(), request.as_bytes());
+    let opened = life.opened.iter().map(|name| String::from_utf8_lossy(name).into_owned());
+    (reply_of(&Host::default(), &request), opened.collect())
+}
+
+#[track_caller]
+fn check(path: &str, lines: &str, opened: &[&str], coding: Option<&str>, body: &str) {
+    let (reply, names) = ask(path, lines);
+    assert_eq!(names, opened);
+    assert_eq!(reply.field("Content-Encoding"), coding);
+    assert_eq!(String::from_utf8_lossy(&reply.body), body);
+}
+
+#[test]
+fn a_sibling_is_sent_for_who_takes_it() {
+    let gzip = Some("gzip");
+    check("/style.css", "Accept-Encoding: gzip, br\r\n", &["style.css.br"], Some("br"), "brotli");
+    check("/style.css", "Accept-Encoding: gzip\r\n", &["style.css.gz"], gzip, "gzipped");
+    check("/style.css", "Accept-Encoding: zstd, gzip\r\n", &["style.css.zst", "style.css.gz"], gzip, "gzipped");
+    check("/page/", "Accept-Encoding: br\r\n", &["page/index.html.br", "page/index.html"], None, "<p>index\n");
+    let (reply, _) = ask("/style.css", "Accept-Encoding: br\r\n");
+    assert_eq!(reply.field("Content-Type"), Some("text/css; charset=utf-8"));
+    assert_eq!(reply.field("ETag"), Some("\"v6\""));
+    assert_eq!(reply.field("Vary"), Some("Accept-Encoding"));
+    assert_eq!(reply.field("Accept-Ranges"), None);
+}
+
+#[test]
+fn who_says_nothing_gets_the_bare_source_and_opens_nothing_else() {
+    check("/style.css", "", &["style.css"], None, "a { color: red }");
+    check("/style.css", "Accept-Encoding: identity;q=0\r\n", &["style.css"], None, "a { color: red }");
+    let (reply, _) = ask("/style.css", "");
+    assert_eq!(reply.field("Vary"), Some("Accept-Encoding"));
+}
+
+#[test]
+fn parts_and_media_are_never_compressed() {
+    check("/style.css", "Accept-Encoding: br\r\nRange: bytes=0-0\r\n", &["style.css"], None, "a");
+    let (film, names) = ask("/film.mp4", "Accept-Encoding: gzip\r\n");
+    assert_eq!(names, ["film.mp4"]);
+    assert_eq!(film.field("Vary"), None);
+    assert_eq!(ask("/live.m3u8", "Accept-Encoding: gzip\r\n").1, ["live.m3u8"]);
+}
+
+#[test]
+fn a_sibling_that_cannot_be_read_does_no_harm() {
+    let mut host = Host::default();
+    host.sources.remove(&b"style.css.br"[..]);
+    for refusal in ["forbidden", "folder"] {
+        if refusal == "folder" {
+            host.folders.insert(b"style.css.br".to_vec(), Vec::new());
+        } else {
+            let forbidden = multiclient_guest::contract::Refusal::Forbidden;
+            host.refusals.insert(b"style.css.br".to_vec(), forbidden);
+        }
+        let reply = reply_of(&host, &get("/style.css", "Accept-Encoding: br\r\n"));
+        assert_eq!((reply.status, reply.field("Content-Encoding")), (200, None), "{refusal}");
+        host.refusals.clear();
+    }
+}
+
+#[test]
+fn the_operators_type_does_not_hide_the_coding() {
+    let mut host = Host::default();
+    host.header("Content-Encoding", "none");
+    let reply = reply_of(&host, &get("/style.css", "Accept-Encoding: br\r\n"));
+    assert_eq!(reply.field("Content-Encoding"), Some("br"));
+}

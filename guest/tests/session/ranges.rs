@@ -1,1 +1,77 @@
-//! wip
+//! Ranges on the wire (RFC 9110 section 14). How a `Range` is read is tested where it is read.
+
+use crate::host::{Host, Reply, get, reply_of};
+
+fn ranged(path: &str, value: &str) -> Reply {
+    reply_of(&Host::default(), &get(path, &format!("Range: {value}\r\n")))
+}
+
+/// Section 15.3.7.1.
+#[test]
+fn one_part_is_sent_as_it_is() {
+    for (value, range, body) in [
+        ("bytes=0-0", "bytes 0-0/10", "0"),
+        ("bytes=-3", "bytes 7-9/10", "789"),
+        ("bytes=8-", "bytes 8-9/10", "89"),
+        ("bytes=0-", "bytes 0-9/10", "0123456789"),
+        ("bytes=1-2,3-4", "bytes 1-4/10", "1234"),
+    ] {
+        let reply = ranged("/ten", value);
+        assert_eq!((reply.status, reply.field("Content-Range")), (206, Some(range)));
+        assert_eq!(String::from_utf8_lossy(&reply.body), body);
+    }
+}
+
+/// Section 15.3.7.2.
+#[test]
+fn several_parts_come_in_the_order_in_which_they_were_asked_for() {
+    let reply = ranged("/film.mp4", "bytes=90-,0-1");
+    let media_type = reply.field("Content-Type").expect("a type");
+    let boundary = media_type.strip_prefix("multipart/byteranges; boundary=").expect("parts");
+    assert_eq!(reply.field("Content-Range"), None);
+    assert_eq!(boundary.len(), 16);
+    let film = crate::host::pattern(100);
+    let mut expected = Vec::new();
+    for (ends, part, range) in [("", &film[90..], "90-99"), ("\r\n", &film[..2], "0-1")] {
+        let head = format!("{ends}--{boundary}\r\nContent-Type: video/mp4\r\nContent-Range: bytes {range}/100\r\n\r\n");
+        expected.extend_from_slice(head.as_bytes());
+        expected.extend_from_slice(part);
+    }
+    expected.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+    assert_eq!(reply.body, expected);
+}
+
+#[test]
+fn sixteen_parts_fit_into_one_list_and_seventeen_are_the_whole() {
+    let value = |count: u64| {
+        let ranges: Vec<String> = (0..count).map(|i| format!("{}-{}", 4 * i, 4 * i)).collect();
+        format!("bytes={}", ranges.join(","))
+    };
+    assert_eq!(ranged("/f.bin", &value(16)).status, 206);
+    assert_eq!(ranged("/f.bin", &value(17)).status, 200);
+}
+
+/// Section 15.5.17.
+#[test]
+fn what_is_not_there_is_refused_with_the_size() {
+    for (path, value, range) in [
+        ("/ten", "bytes=10-", "bytes */10"),
+        ("/ten", "bytes=-0", "bytes */10"),
+        ("/ten", "bytes=nonsense", "bytes */10"),
+        ("/empty", "bytes=0-", "bytes */0"),
+    ] {
+        let reply = ranged(path, value);
+        assert_eq!((reply.status, reply.field("Content-Range")), (416, Some(range)));
+        assert_eq!(reply.field("Cache-Control"), Some("no-store"));
+    }
+}
+
+/// Section 14.2.
+#[test]
+fn ranges_that_do_not_apply_are_ignored() {
+    assert_eq!(ranged("/ten", "lines=0-1").status, 200);
+    assert_eq!(ranged("/ten", "bytes=0-1\r\nRange: bytes=0-1").status, 200);
+    let head = reply_of(&Host::default(), "HEAD /ten HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\n\r\n");
+    assert_eq!((head.status, head.field("Content-Length")), (200, Some("10")));
+    assert_eq!(ranged("/nothing", "bytes=0-1").status, 404);
+}
