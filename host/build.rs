@@ -1,5 +1,5 @@
-//! Makes the built-in guest: compiles the component, precompiles it to machine code, and leaves both
-//! in `OUT_DIR` for `sandbox.rs` to embed.
+//! Makes the built-in guest, and the faulty one that isolation is tested with: compiles the component,
+//! precompiles it to machine code, and leaves both in `OUT_DIR` for `sandbox.rs` to embed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio, exit};
@@ -18,21 +18,24 @@ fn main() {
     println!("cargo::rerun-if-changed=src/engine.rs");
 
     have_target();
-    let component = fs::read(build_guest(&root)).unwrap_or_else(|error| {
-        fail(&format!("the guest was built, and cannot be read: {error}"));
-    });
+    embed("guest", &build_guest(&root, &[]));
+    embed("faulty", &build_guest(&root, &["--features", "faulty"]));
+}
+
+/// Leaves a component and its machine code where the host finds them.
+fn embed(name: &str, component: &[u8]) {
     // For the machine the host is built for, which need not be the one that builds it.
     let mut config = engine::config(engine::MEMORY_RESERVATION);
     let target = env::var("TARGET").expect("cargo sets TARGET");
     let precompiled = config
         .target(&target)
         .and_then(|config| wasmtime::Engine::new(config))
-        .and_then(|engine| engine.precompile_component(&component))
+        .and_then(|engine| engine.precompile_component(component))
         .unwrap_or_else(|error| fail(&format!("the guest does not compile for {target}: {error:#}")));
 
     let out = out_dir();
-    fs::write(out.join("guest.wasm"), component).expect("OUT_DIR can be written");
-    fs::write(out.join("guest.cwasm"), precompiled).expect("OUT_DIR can be written");
+    fs::write(out.join(name).with_extension("wasm"), component).expect("OUT_DIR can be written");
+    fs::write(out.join(name).with_extension("cwasm"), precompiled).expect("OUT_DIR can be written");
 }
 
 /// Sees to it that the standard library for the guest's target is there.
@@ -59,11 +62,12 @@ fn have_target() {
 }
 
 /// Builds the component, in a target folder of its own: the one of the build that runs this is locked.
-fn build_guest(root: &Path) -> PathBuf {
+fn build_guest(root: &Path, features: &[&str]) -> Vec<u8> {
     let target_dir = out_dir().join("guest");
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo
         .args(["build", "--release", "--package", "multiclient-guest", "--target", TARGET])
+        .args(features)
         .arg("--manifest-path")
         .arg(root.join("guest/Cargo.toml"))
         .arg("--target-dir")
@@ -89,7 +93,9 @@ fn build_guest(root: &Path) -> PathBuf {
     if !cargo.status().is_ok_and(|status| status.success()) {
         fail("the guest does not build; the errors are above");
     }
-    target_dir.join(TARGET).join("release/multiclient_guest.wasm")
+    // Read at once: the next build puts its own there.
+    fs::read(target_dir.join(TARGET).join("release/multiclient_guest.wasm"))
+        .unwrap_or_else(|error| fail(&format!("the guest was built, and cannot be read: {error}")))
 }
 
 fn out_dir() -> PathBuf {

@@ -36,6 +36,8 @@ mod compat;
 mod conditional;
 mod connection;
 mod date;
+#[cfg(all(feature = "faulty", target_family = "wasm"))]
+mod faulty;
 mod listing;
 mod media_type;
 mod multipart;

@@ -10,7 +10,11 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::ptr;
 
-use crate::{Session, contract};
+#[cfg(not(feature = "faulty"))]
+use crate::Session;
+use crate::contract;
+#[cfg(feature = "faulty")]
+use crate::faulty::Session;
 use bindings::exports::multiclient::session::handler as wire;
 
 mod bindings {

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::io;
 use std::iter::Peekable;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::ended::{Breach, Ended, Life, Limit, Phase};
 use crate::journal::Exchange;
-use crate::limits::{LINGER, LINGER_BYTES, PASS_BYTES, RECEIVED_BYTES, SMALL_PASS_BYTES};
+use crate::limits::{BURST, LINGER, LINGER_BYTES, PASS_BYTES, RECEIVED_BYTES, SMALL_PASS_BYTES};
 use crate::sandbox::{Plan, Sandbox, Step, Wait, contract};
 use crate::server::{Admission, Shared, Stop};
 use crate::slow_lane::SlowLane;
@@ -35,8 +36,10 @@ thread_local! {
 pub(crate) struct Client {
     pub(crate) number: u64,
     pub(crate) peer: Option<SocketAddr>,
-    pub(crate) socket: Socket,
+    // Dropped before the socket: who sees that its connection is closed, and comes again, finds its place
+    // free.
     pub(crate) admission: Admission,
+    pub(crate) socket: Socket,
     pub(crate) shared: Arc<Shared>,
     pub(crate) slow_lane: Arc<SlowLane>,
     pub(crate) stop: watch::Receiver<Stop>,
@@ -104,11 +107,13 @@ struct Living {
     /// When the exchange that is under way began, and what had been sent by then.
     exchange_since: Instant,
     exchange_from: u64,
+    pace: Option<Pace>,
     tally: Tally,
 }
 
 impl Living {
     fn new(client: Client, accepted: Instant) -> Self {
+        let pace = client.shared.limits.rate.map(|rate| Pace::new(rate, accepted));
         Self {
             client,
             sandbox: None,
@@ -119,6 +124,7 @@ impl Living {
             told_to_stop: false,
             exchange_since: accepted,
             exchange_from: 0,
+            pace,
             tally: Tally::default(),
         }
     }
@@ -236,7 +242,7 @@ impl Living {
         if self.sandbox.is_none() {
             let shared = &self.client.shared;
             self.sandbox = Some(Sandbox::start(
-                &shared.guest,
+                &shared.guest(),
                 &shared.limits,
                 &self.client.slow_lane,
                 &shared.settings,
@@ -349,7 +355,8 @@ impl Living {
             match step {
                 Step::Send(bytes) => match steps.peek() {
                     Some(Step::Pass(span))
-                        if bytes.len() + SMALL_PASS_BYTES <= RECEIVED_BYTES
+                        if self.pace.is_none()
+                            && bytes.len() + SMALL_PASS_BYTES <= RECEIVED_BYTES
                             && span.count <= SMALL_PASS_BYTES as u64 =>
                     {
                         let span = *span;
@@ -411,7 +418,18 @@ impl Living {
         let mut turn = PASS_BYTES;
         while offset < end {
             let source = self.source.as_ref().ok_or(Ended::Breach(Breach::NothingOpen))?;
-            let piece = usize::try_from(turn.min(end - offset)).unwrap_or(usize::MAX);
+            let mut piece = turn.min(end - offset);
+            if let Some(pace) = &mut self.pace {
+                match pace.allows(Instant::now()) {
+                    Ok(count) => piece = piece.min(count),
+                    Err(later) => {
+                        let Client { stop, .. } = &mut self.client;
+                        rest(later, stop).await?;
+                        continue;
+                    }
+                }
+            }
+            let piece = usize::try_from(piece).unwrap_or(usize::MAX);
             match self.client.socket.send_file(source.file.as_fd(), offset, piece) {
                 Ok(Moved::Bytes(count)) => {
                     offset += count as u64;
@@ -443,6 +461,9 @@ impl Living {
     /// for with patience.
     fn sent(&mut self, count: u64) {
         self.tally.bytes_out += count;
+        if let Some(pace) = &mut self.pace {
+            pace.spend(count);
+        }
         self.progress();
         if let Asking::Speaking { .. } = self.asking {
             self.asking = Asking::Silent { since: Instant::now(), phase: Phase::Idle };
@@ -488,6 +509,46 @@ async fn until(
             if stopped == Stop::Now { Err(Ended::ShutDown) } else { Ok(()) }
         }
         () = sleep_until(deadline) => Err(Ended::TimedOut(phase)),
+    }
+}
+
+/// Waits for a client's rate, but not when the server stops at once.
+async fn rest(later: Instant, stop: &mut watch::Receiver<Stop>) -> Result<(), Ended> {
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop == Stop::Now) => Err(Ended::ShutDown),
+        () = sleep_until(later) => Ok(()),
+    }
+}
+
+/// How fast a client gets what is passed to it: a bucket that fills at the rate and holds a short burst.
+struct Pace {
+    rate: f64,
+    bucket: f64,
+    filled: Instant,
+}
+
+impl Pace {
+    fn new(rate: NonZeroU64, now: Instant) -> Self {
+        let rate = rate.get() as f64;
+        Self { rate, bucket: rate * BURST.as_secs_f64(), filled: now }
+    }
+
+    /// How much may be passed now, or when to ask again. Not sooner than half a burst is there: what
+    /// comes in crumbs costs more than it brings.
+    fn allows(&mut self, now: Instant) -> Result<u64, Instant> {
+        let full = (self.rate * BURST.as_secs_f64()).max(1.0);
+        let came = self.rate * now.saturating_duration_since(self.filled).as_secs_f64();
+        (self.bucket, self.filled) = ((self.bucket + came).min(full), now);
+        let wanted = (full / 2.0).max(1.0);
+        if self.bucket < wanted {
+            return Err(now + Duration::from_secs_f64((wanted - self.bucket) / self.rate));
+        }
+        Ok(self.bucket as u64)
+    }
+
+    fn spend(&mut self, count: u64) {
+        self.bucket -= count as f64;
     }
 }
 

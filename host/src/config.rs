@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use multiclient::journal::Format;
 use multiclient::{Grant, Guest, GuestError, Inspection, Limits, Settings, SourceError, Sources};
 
 use crate::similar;
@@ -91,6 +93,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, env = "MULTICLIENT_STALL_TIMEOUT", help_heading = "Limits")]
     stall_timeout: Duration,
 
+    /// Bandwidth of one client, in bytes for each second [default: unlimited]
+    #[arg(long, value_name = "BYTES", value_parser = rate, env = "MULTICLIENT_RATE", help_heading = "Limits")]
+    rate: Option<NonZeroU64>,
+
     /// Clients at once
     #[arg(long, value_name = "COUNT", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=100_000),
           env = "MULTICLIENT_MAX_CLIENTS", help_heading = "Limits")]
@@ -119,6 +125,10 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FORMAT", default_value = "text", env = "MULTICLIENT_LOG", help_heading = "Operation")]
     pub(crate) log: LogFormat,
 
+    /// Say more: where in its guest a client ended
+    #[arg(short, long, env = "MULTICLIENT_VERBOSE", help_heading = "Operation")]
+    verbose: bool,
+
     /// Say nothing but errors and the log
     #[arg(short, long, env = "MULTICLIENT_QUIET", help_heading = "Operation")]
     pub(crate) quiet: bool,
@@ -140,6 +150,10 @@ enum Allow {
 pub(crate) enum LogFormat {
     /// A line for each exchange, and for each client that ended badly
     Text,
+    /// A JSON object for each exchange and for each client
+    Json,
+    /// A line for each exchange, as Apache and nginx write it
+    Combined,
     /// None
     Off,
 }
@@ -158,8 +172,20 @@ impl Serve {
             head_timeout: self.header_timeout,
             idle_timeout: self.idle_timeout,
             stall_timeout: self.stall_timeout,
+            rate: self.rate,
             drain: self.drain,
             ..Limits::default()
+        }
+    }
+
+    /// How the log looks; none: there is none.
+    pub(crate) fn log_format(&self) -> Option<Format> {
+        match self.log {
+            LogFormat::Text if self.verbose => Some(Format::Verbose),
+            LogFormat::Text => Some(Format::Text),
+            LogFormat::Json => Some(Format::Json),
+            LogFormat::Combined => Some(Format::Combined),
+            LogFormat::Off => None,
         }
     }
 
@@ -270,6 +296,21 @@ impl fmt::Display for Address {
 
 /// `8M`, `512K`, `1G`, `65536`; at least one page of a guest.
 fn size(text: &str) -> Result<u64, String> {
+    match bytes(text)? {
+        bytes if (1 << 16..=4 << 30).contains(&bytes) => Ok(bytes),
+        _ => Err("a guest has between 64K and 4G".into()),
+    }
+}
+
+/// A size in a second; slower than a modem is no use to anybody.
+fn rate(text: &str) -> Result<NonZeroU64, String> {
+    match NonZeroU64::new(bytes(text)?) {
+        Some(rate) if rate.get() >= 1 << 10 => Ok(rate),
+        _ => Err("a rate is at least 1K".into()),
+    }
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches("iB").trim_end_matches(['K', 'M', 'G', 'k', 'm', 'g']);
     let shift = match text[digits.len()..].trim_end_matches("iB") {
         "" => 0,
@@ -279,10 +320,7 @@ fn size(text: &str) -> Result<u64, String> {
         _ => return Err("a size is a number and K, M or G, as in 8M".into()),
     };
     let number: u64 = digits.parse().map_err(|_| "a size is a number and K, M or G, as in 8M")?;
-    match number.checked_mul(1 << shift) {
-        Some(bytes) if (1 << 16..=4 << 30).contains(&bytes) => Ok(bytes),
-        _ => Err("a guest has between 64K and 4G".into()),
-    }
+    number.checked_mul(1 << shift).ok_or_else(|| "that is more than there is".into())
 }
 
 /// `50ms`, `10s`, `2m`, `1h`.

@@ -128,6 +128,22 @@ impl Life {
 }
 
 impl Ended {
+    /// One word for it, which stays the same between versions.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Disconnected => "disconnected",
+            Self::TimedOut(_) => "timed-out",
+            Self::OverLimit(_) => "over-limit",
+            Self::Trapped { .. } => "trapped",
+            Self::Breach(_) => "contract-breach",
+            Self::SourceFailed(_) => "source-failed",
+            Self::ShutDown => "shut-down",
+            Self::TurnedAway => "turned-away",
+            Self::HostFault(_) => "host-fault",
+        }
+    }
+
     /// Whether it is the guest's doing.
     pub fn is_guests_fault(&self) -> bool {
         matches!(self, Self::OverLimit(_) | Self::Trapped { .. } | Self::Breach(_))

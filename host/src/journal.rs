@@ -3,14 +3,14 @@
 //!
 //! Rule: a client never waits for the log.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::ended::Life;
+use crate::ended::{Ended, Life};
 use crate::limits::{JOURNAL_BYTES, JOURNAL_REST, REPORT_BYTES};
 
 /// Hears of what clients do. Called on the loops that serve them: whatever takes longer than a few
@@ -63,9 +63,27 @@ pub struct Exchange<'a> {
     pub cpu: Duration,
 }
 
-/// Lines of text for the operator: one for each exchange, one for each client that ended badly.
+/// Lines for the operator, or for the operator's programs.
 #[derive(Debug)]
-pub struct TextLog(Arc<Lines>);
+pub struct Log {
+    lines: Arc<Lines>,
+    format: Format,
+}
+
+/// How the lines of a [`Log`] look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people: a line for each exchange, and one for each client that ended badly.
+    Text,
+    /// The same, and where in the guest it happened.
+    Verbose,
+    /// A JSON object for each exchange (`"event":"exchange"`) and for each client (`"event":"ended"`),
+    /// however it ended. Durations are in microseconds.
+    Json,
+    /// The combined log format of Apache and nginx: a line for each exchange. Its size is that of head and
+    /// body together.
+    Combined,
+}
 
 #[derive(Debug, Default)]
 struct Lines {
@@ -83,65 +101,152 @@ struct Pending {
     ended: bool,
 }
 
-impl TextLog {
+impl Log {
     /// Writes to `out`, on a thread of its own, until it is dropped.
-    pub fn new(out: impl Write + Send + 'static) -> io::Result<Self> {
+    pub fn new(format: Format, out: impl Write + Send + 'static) -> io::Result<Self> {
         let lines = Arc::new(Lines::default());
         let shared = Arc::clone(&lines);
         thread::Builder::new().name("log".into()).spawn(move || shared.write_to(out))?;
-        Ok(Self(lines))
+        Ok(Self { lines, format })
     }
 
     /// Waits until all lines so far are written.
     pub fn flush(&self) {
-        let pending = self.0.lock();
+        let pending = self.lines.lock();
         let busy = |pending: &mut Pending| pending.writing || !pending.text.is_empty();
-        drop(self.0.written.wait_while(pending, busy));
+        drop(self.lines.written.wait_while(pending, busy));
     }
 }
 
-impl Journal for TextLog {
+impl Journal for Log {
     fn exchange(&self, exchange: &Exchange<'_>) {
-        self.0.add(|text| {
-            let Exchange { client, status, .. } = exchange;
-            write!(text, "#{client} {} ", Peer(exchange.peer))?;
-            write_printable(text, brief(exchange.request))?;
-            let cut = if exchange.complete { "" } else { " cut short" };
-            writeln!(
-                text,
-                " {status} {}{cut} {}   mem {} cpu {}",
-                Size(exchange.bytes_out),
-                Took(exchange.duration),
-                Size(exchange.memory_peak as u64),
-                Took(exchange.cpu),
-            )
+        self.lines.add(|line| match self.format {
+            Format::Text | Format::Verbose => exchange_as_text(line, exchange),
+            Format::Json => exchange_as_json(line, exchange),
+            Format::Combined => exchange_as_combined(line, exchange),
         });
     }
 
     fn ended(&self, life: &Life) {
-        for said in life.output.lines() {
-            self.0.add(|text| {
-                write!(text, "#{} guest: ", life.client)?;
-                write_printable(text, said)?;
-                text.write_char('\n')
-            });
+        match self.format {
+            Format::Json => self.lines.add(|line| life_as_json(line, life)),
+            Format::Combined => {}
+            Format::Text | Format::Verbose if life.is_ordinary() && life.output.is_empty() => {}
+            Format::Text | Format::Verbose => self.lines.add(|line| life_as_text(line, life, self.format)),
         }
-        if life.is_ordinary() {
-            return;
-        }
-        self.0.add(|text| {
-            write!(text, "#{} {} ", life.client, Peer(life.peer))?;
-            write_printable(text, &life.ended.to_string())?;
-            writeln!(text, "   {} in, {} out, {}", Size(life.bytes_in), Size(life.bytes_out), Took(life.duration))
-        });
     }
 }
 
-impl Drop for TextLog {
+fn exchange_as_text(line: &mut String, exchange: &Exchange<'_>) -> fmt::Result {
+    let Exchange { client, status, .. } = exchange;
+    write!(line, "#{client} {} ", Peer(exchange.peer))?;
+    write_printable(line, brief(exchange.request))?;
+    let cut = if exchange.complete { "" } else { " cut short" };
+    writeln!(
+        line,
+        " {status} {}{cut} {}   mem {} cpu {}",
+        Size(exchange.bytes_out),
+        Took(exchange.duration),
+        Size(exchange.memory_peak as u64),
+        Took(exchange.cpu),
+    )
+}
+
+fn exchange_as_combined(line: &mut String, exchange: &Exchange<'_>) -> fmt::Result {
+    let now = jiff::Timestamp::now().strftime("%d/%b/%Y:%H:%M:%S +0000");
+    write!(line, "{} - - [{now}] \"", Peer(exchange.peer))?;
+    write_quoted(line, exchange.request)?;
+    write!(line, "\" {} {} \"", exchange.status, exchange.bytes_out)?;
+    write_quoted(line, if exchange.referrer.is_empty() { "-" } else { exchange.referrer })?;
+    line.write_str("\" \"")?;
+    write_quoted(line, if exchange.agent.is_empty() { "-" } else { exchange.agent })?;
+    line.write_str("\"\n")
+}
+
+fn exchange_as_json(line: &mut String, exchange: &Exchange<'_>) -> fmt::Result {
+    let Exchange { client, request, status, referrer, agent, bytes_out, complete, memory_peak, .. } = exchange;
+    let object = serde_json::json!({
+        "event": "exchange",
+        "time": now(),
+        "client": client,
+        "peer": exchange.peer.map(|peer| peer.to_string()),
+        "request": bounded(request),
+        "status": status,
+        "referrer": bounded(referrer),
+        "agent": bounded(agent),
+        "bytes_out": bytes_out,
+        "complete": complete,
+        "duration_us": micros(exchange.duration),
+        "memory_peak": memory_peak,
+        "cpu_us": micros(exchange.cpu),
+    });
+    writeln!(line, "{object}")
+}
+
+fn life_as_text(line: &mut String, life: &Life, format: Format) -> fmt::Result {
+    let client = life.client;
+    for said in life.output.lines() {
+        write!(line, "#{client} guest: ")?;
+        write_printable(line, said)?;
+        line.write_char('\n')?;
+    }
+    if life.is_ordinary() {
+        return Ok(());
+    }
+    write!(line, "#{client} {} ", Peer(life.peer))?;
+    write_printable(line, &life.ended.to_string())?;
+    writeln!(line, "   {} in, {} out, {}", Size(life.bytes_in), Size(life.bytes_out), Took(life.duration))?;
+    if format == Format::Verbose
+        && let Ended::Trapped { backtrace, .. } = &life.ended
+    {
+        for function in backtrace {
+            write!(line, "#{client}   in ")?;
+            write_printable(line, function)?;
+            line.write_char('\n')?;
+        }
+    }
+    Ok(())
+}
+
+fn life_as_json(line: &mut String, life: &Life) -> fmt::Result {
+    let Life { client, ended, bytes_in, bytes_out, exchanges, memory_peak, output, .. } = life;
+    let backtrace = match ended {
+        Ended::Trapped { backtrace, .. } => backtrace.as_slice(),
+        _ => &[],
+    };
+    let object = serde_json::json!({
+        "event": "ended",
+        "time": now(),
+        "client": client,
+        "peer": life.peer.map(|peer| peer.to_string()),
+        "ended": ended.kind(),
+        "detail": ended.to_string(),
+        "backtrace": backtrace,
+        "bytes_in": bytes_in,
+        "bytes_out": bytes_out,
+        "exchanges": exchanges,
+        "memory_peak": memory_peak,
+        "cpu_us": micros(life.cpu),
+        "output": output,
+        "duration_us": micros(life.duration),
+    });
+    writeln!(line, "{object}")
+}
+
+/// Seconds since 1970, with milliseconds.
+fn now() -> f64 {
+    (jiff::Timestamp::now().as_millisecond() as f64) / 1_000.0
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Drop for Log {
     fn drop(&mut self) {
         self.flush();
-        self.0.lock().ended = true;
-        self.0.added.notify_one();
+        self.lines.lock().ended = true;
+        self.lines.added.notify_one();
     }
 }
 
@@ -150,7 +255,7 @@ impl Lines {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, line: impl FnOnce(&mut String) -> std::fmt::Result) {
+    fn add(&self, line: impl FnOnce(&mut String) -> fmt::Result) {
         let mut pending = self.lock();
         if pending.text.len() > JOURNAL_BYTES {
             pending.left_out += 1;
@@ -202,9 +307,9 @@ fn brief(request: &str) -> &str {
 }
 
 /// Writes what came from outside so that it can neither end the line nor move the cursor.
-fn write_printable(out: &mut String, text: &str) -> std::fmt::Result {
-    let end = text.floor_char_boundary(REPORT_BYTES);
-    for character in text[..end].chars() {
+fn write_printable(out: &mut String, text: &str) -> fmt::Result {
+    let kept = bounded(text);
+    for character in kept.chars() {
         match character {
             '\\' => out.write_str("\\\\")?,
             // Also characters that turn the direction of writing.
@@ -214,13 +319,28 @@ fn write_printable(out: &mut String, text: &str) -> std::fmt::Result {
             _ => out.write_char(character)?,
         }
     }
-    if end < text.len() { out.write_str("...") } else { Ok(()) }
+    if kept.len() < text.len() { out.write_str("...") } else { Ok(()) }
+}
+
+/// The same between double quotes.
+fn write_quoted(out: &mut String, text: &str) -> fmt::Result {
+    let mut parts = text.split('"');
+    write_printable(out, parts.next().unwrap_or_default())?;
+    parts.try_for_each(|part| {
+        out.write_str("\\\"")?;
+        write_printable(out, part)
+    })
+}
+
+/// As much of a text from outside as is worth keeping.
+fn bounded(text: &str) -> &str {
+    &text[..text.floor_char_boundary(REPORT_BYTES)]
 }
 
 struct Peer(Option<SocketAddr>);
 
-impl std::fmt::Display for Peer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(peer) => peer.ip().to_canonical().fmt(f),
             None => f.write_str("unix"),
@@ -232,8 +352,8 @@ impl std::fmt::Display for Peer {
 #[derive(Clone, Copy, Debug)]
 pub struct Size(pub u64);
 
-impl std::fmt::Display for Size {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
         if self.0 < 1024 {
             return write!(f, "{} B", self.0);
@@ -257,8 +377,8 @@ impl std::fmt::Display for Size {
 #[derive(Clone, Copy, Debug)]
 pub struct Took(pub Duration);
 
-impl std::fmt::Display for Took {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let micros = self.0.as_micros();
         match micros {
             0..1_000 => write!(f, "0.{} ms", micros / 100),

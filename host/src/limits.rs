@@ -2,6 +2,7 @@
 //!
 //! Rule: a wait, a queue or a count anywhere in the host that can be moved from outside has its bound here.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 /// What one client, and all of them together, may take. `Limits::default()` is what the program uses.
@@ -61,6 +62,9 @@ pub struct Limits {
     /// busy while the server turns to somebody else.
     pub unsent_bytes: u32,
 
+    /// Bytes that one client gets in a second; none: as many as it takes. A film needs one or two million.
+    pub rate: Option<NonZeroU64>,
+
     /// How long clients get to finish when the server is asked to stop.
     pub drain: Duration,
 }
@@ -81,6 +85,7 @@ impl Default for Limits {
             actions: 64,
             send_bytes: 1 << 20,
             unsent_bytes: 256 << 10,
+            rate: None,
             drain: Duration::from_secs(10),
         }
     }
@@ -156,3 +161,17 @@ pub(crate) const GUEST_HANDLES: usize = 64;
 
 /// Random bytes that a foreign guest may ask for at once. A key has 64.
 pub(crate) const GUEST_RANDOM_BYTES: u64 = 4 << 10;
+
+/// What a client with a limited rate may get at once after a pause, as time at that rate. Short, so that
+/// the rate is seen as steady; long enough to sleep and wake ten times a second and not a thousand.
+pub(crate) const BURST: Duration = Duration::from_millis(100);
+
+/// How many clients of one address may end by their guest's fault within [`PENALTY`] of each other before
+/// the address has to stay away for as long. Somebody who has found a way to crash guests crashes a few
+/// and then waits; a player that stumbles over a bug tries again and is served.
+pub(crate) const FAULTS: u32 = 8;
+/// See [`FAULTS`].
+pub(crate) const PENALTY: Duration = Duration::from_secs(10);
+
+/// Addresses whose faults are remembered at once. Beyond, the oldest is forgotten.
+pub(crate) const SUSPECTS: usize = 4_096;

@@ -14,12 +14,12 @@ use std::{io, thread};
 
 use anyhow::Context;
 use clap::Parser;
-use multiclient::journal::{Silent, Size, TextLog};
+use multiclient::journal::{Log, Silent, Size};
 use multiclient::{Guest, Inspection, Journal, Limits, Running, Server, Sources, Summary, listen};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::signal::unix::{SignalKind, signal};
 
-use config::{Address, Arguments, Command, Failure, LogFormat, Serve};
+use config::{Address, Arguments, Command, Failure, Serve};
 
 fn main() -> ExitCode {
     let began = Instant::now();
@@ -82,9 +82,9 @@ fn serve(serve: &Serve, began: Instant) -> Result<ExitCode, Failure> {
     let listeners = bind(serve)?;
     let (guest, guest_name) = serve.guest(&limits)?;
     let guest = Arc::new(guest);
-    let log = match serve.log {
-        LogFormat::Text => Some(Arc::new(TextLog::new(io::stderr()).map_err(Failure::host)?)),
-        LogFormat::Off => None,
+    let log = match serve.log_format() {
+        Some(format) => Some(Arc::new(Log::new(format, io::stderr()).map_err(Failure::host)?)),
+        None => None,
     };
     let journal = log.clone().map_or_else(|| Arc::new(Silent) as Arc<dyn Journal>, |log| log);
     let intro = Introduction::new(serve, &sources, &guest_name, &guest.inspect(), &limits);

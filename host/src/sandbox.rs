@@ -43,6 +43,10 @@ pub(crate) use bindings::exports::multiclient::session::handler as contract;
 const BUILT_IN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.wasm"));
 const BUILT_IN_PRECOMPILED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.cwasm"));
 
+/// The same with faults that one can ask for, to test what is around it.
+const FAULTY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/faulty.wasm"));
+const FAULTY_PRECOMPILED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/faulty.cwasm"));
+
 /// A compiled guest, ready to make instances of.
 pub struct Guest {
     engine: Engine,
@@ -58,16 +62,27 @@ impl Guest {
     ///
     /// Sets aside address space (not memory) for the instances of as many clients as `limits` allow.
     pub fn built_in(limits: &Limits) -> wasmtime::Result<Self> {
+        Self::embedded(BUILT_IN, BUILT_IN_PRECOMPILED, limits)
+    }
+
+    /// The guest that is built in, with faults that its clients can ask for. For tests of the isolation
+    /// around it, and for nothing else.
+    #[doc(hidden)]
+    pub fn faulty(limits: &Limits) -> wasmtime::Result<Self> {
+        Self::embedded(FAULTY, FAULTY_PRECOMPILED, limits)
+    }
+
+    fn embedded(bytes: &'static [u8], precompiled: &[u8], limits: &Limits) -> wasmtime::Result<Self> {
         let engine = Engine::new(&pooled(limits))?;
         let component = if limits.memory <= MEMORY_RESERVATION {
-            precompiled::load(&engine, BUILT_IN_PRECOMPILED)?
+            precompiled::load(&engine, precompiled)?
         } else {
             // Machine code fits one size of reservation.
-            Component::from_binary(&engine, BUILT_IN)?
+            Component::from_binary(&engine, bytes)?
         };
         let pre = bindings::GuestPre::new(Linker::new(&engine).instantiate_pre(&component)?)?;
         let ticker = Ticker::start(engine.clone())?;
-        Ok(Self { engine, component, bytes: BUILT_IN.into(), pre, ticker, wants_wasi: false })
+        Ok(Self { engine, component, bytes: bytes.into(), pre, ticker, wants_wasi: false })
     }
 
     /// Somebody else's: any component that exports the contract.

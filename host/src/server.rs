@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::client::Client;
 use crate::ended::{Ended, Life};
 use crate::journal::Journal;
-use crate::limits::{ACCEPT_REST, ACCEPTS_IN_A_ROW, Limits, SLOW_THREADS};
+use crate::limits::{ACCEPT_REST, ACCEPTS_IN_A_ROW, FAULTS, Limits, PENALTY, SLOW_THREADS, SUSPECTS};
 use crate::sandbox::Guest;
 use crate::slow_lane::SlowLane;
 use crate::socket::{self, Socket};
@@ -69,13 +69,14 @@ pub struct Summary {
     pub guest_failures: u64,
     /// Clients that were cut off because the server stopped.
     pub cut_off: u64,
-    /// Clients that were closed at once, because the server or their address had too many.
+    /// Clients that were closed at once, because the server or their address had too many, or because
+    /// clients of their address had failed too often.
     pub turned_away: u64,
 }
 
 /// What all clients of a server have in common.
 pub(crate) struct Shared {
-    pub(crate) guest: Arc<Guest>,
+    guest: RwLock<Arc<Guest>>,
     pub(crate) sources: Sources,
     pub(crate) limits: Arc<Limits>,
     pub(crate) settings: Settings,
@@ -128,7 +129,7 @@ impl Server {
             prepare(listener, &self.limits)?;
         }
         let shared = Arc::new(Shared {
-            guest: self.guest,
+            guest: RwLock::new(self.guest),
             sources: self.sources,
             limits: Arc::new(self.limits),
             settings: self.settings,
@@ -178,6 +179,12 @@ impl Running {
     /// Cuts all clients off. Returns at once.
     pub fn cut(&self) {
         self.stop_at_least(Stop::Now);
+    }
+
+    /// Serves new clients through another guest. Those that are there keep theirs to the end. It must have
+    /// been prepared for the same limits.
+    pub fn replace_guest(&self, guest: Arc<Guest>) {
+        *self.shared.guest.write().unwrap_or_else(PoisonError::into_inner) = guest;
     }
 
     /// Waits until the last client is gone, at most `patience`, and says whether it is. A server that
@@ -271,6 +278,11 @@ impl Door {
 }
 
 impl Shared {
+    /// The guest of a client that comes now.
+    pub(crate) fn guest(&self) -> Arc<Guest> {
+        Arc::clone(&self.guest.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn welcome(
         self: &Arc<Self>,
         socket: OwnedFd,
@@ -305,6 +317,11 @@ impl Shared {
         crowd.summary.bytes_out += life.bytes_out;
         crowd.summary.guest_failures += u64::from(life.ended.is_guests_fault());
         crowd.summary.cut_off += u64::from(life.ended == Ended::ShutDown);
+        if life.ended.is_guests_fault()
+            && let Some(address) = life.peer.and_then(|peer| counted_as(peer.ip()))
+        {
+            crowd.suspects.fault(address, Instant::now());
+        }
         drop(crowd);
         self.journal.ended(life);
     }
@@ -323,7 +340,43 @@ struct Present {
     /// Whether somebody waits for them to leave: telling nobody costs a system call too.
     awaited: bool,
     by_address: HashMap<IpAddr, usize>,
+    suspects: Suspects,
     summary: Summary,
+}
+
+/// Addresses whose clients ended by their guest's fault not long ago.
+#[derive(Default)]
+struct Suspects(HashMap<IpAddr, Suspect>);
+
+struct Suspect {
+    faults: u32,
+    last: Instant,
+}
+
+impl Suspects {
+    fn fault(&mut self, address: IpAddr, now: Instant) {
+        if self.0.len() >= SUSPECTS && !self.0.contains_key(&address) {
+            self.0.retain(|_, suspect| now.duration_since(suspect.last) < PENALTY);
+            // All of them are recent. One more or less makes no difference to whoever has so many addresses.
+            if self.0.len() >= SUSPECTS {
+                return;
+            }
+        }
+        let suspect = self.0.entry(address).or_insert(Suspect { faults: 0, last: now });
+        if now.duration_since(suspect.last) >= PENALTY {
+            suspect.faults = 0;
+        }
+        suspect.faults = suspect.faults.saturating_add(1);
+        suspect.last = now;
+    }
+
+    /// Whether an address has to stay away for now.
+    fn is_barred(&self, address: IpAddr, now: Instant) -> bool {
+        !self.0.is_empty()
+            && self.0.get(&address).is_some_and(|suspect| {
+                suspect.faults >= FAULTS && now.duration_since(suspect.last) < PENALTY
+            })
+    }
 }
 
 /// A client's place among the others, given back when it is dropped.
@@ -336,12 +389,13 @@ pub(crate) struct Admission {
 impl Admission {
     /// None: there is no place, not even in the reserve.
     fn new(crowd: &Arc<Crowd>, peer: Option<SocketAddr>, limits: &Limits) -> Option<Self> {
-        let counted = peer.and_then(|peer| counted_as(peer.ip())).filter(|_| limits.clients_per_address > 0);
+        let address = peer.and_then(|peer| counted_as(peer.ip()));
         let mut present = crowd.lock();
+        let barred = address.is_some_and(|address| present.suspects.is_barred(address, Instant::now()));
+        let counted = address.filter(|_| limits.clients_per_address > 0);
         let neighbours = counted.and_then(|address| present.by_address.get(&address)).copied().unwrap_or_default();
-        if present.clients >= limits.clients + limits.reserve
-            || (counted.is_some() && neighbours >= limits.clients_per_address)
-        {
+        let crowded = counted.is_some() && neighbours >= limits.clients_per_address;
+        if barred || crowded || present.clients >= limits.clients + limits.reserve {
             present.summary.turned_away += 1;
             return None;
         }

@@ -1,0 +1,184 @@
+//! A session that misbehaves when it is asked to: what the isolation of clients is tested with.
+//!
+//! A request whose target begins with `/!` names a [`Fault`], as in `GET /!spin`; some take a name behind
+//! a further slash. A header line `X-Fault` among the operator's settings names one for the constructor.
+//! Everything else is answered as the built-in guest answers it.
+//!
+//! Rule: this is no part of the guest that serves. It is compiled with the feature `faulty` only, into a
+//! component of its own.
+
+#![expect(unsafe_code, reason = "a faulty guest does what safe code cannot do")]
+
+use alloc::vec::Vec;
+use core::arch::wasm32;
+use core::hint::black_box;
+use core::ptr;
+
+use crate::contract::{Action, Event, Found, Instant, Name, Remainder, Settings, Span};
+
+/// A client's session, with or without a fault in it.
+pub(crate) struct Session {
+    sound: crate::Session,
+    /// What it is in the middle of.
+    at: Option<Doing>,
+}
+
+/// What a fault does about events that come later.
+enum Doing {
+    /// Opens, whatever comes of it.
+    Busy,
+    /// Asks for more, whatever comes.
+    Deaf,
+    /// Has opened a source, and will pass this much of it, counted from its end.
+    Outside { before_end: u64, count: u64 },
+    /// Has asked for a name, and tells what came of it.
+    Escape,
+}
+
+impl Session {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let fault = settings.headers.iter().find(|field| field.name == "X-Fault");
+        if let Some(fault) = fault {
+            Self::fail(fault.value.as_bytes(), Name::new());
+        }
+        Self { sound: crate::Session::new(settings), at: None }
+    }
+
+    pub(crate) fn advance(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        match (&self.at, event) {
+            (None, Event::Received(bytes)) => match fault(&bytes) {
+                Some((fault, name)) => {
+                    let (actions, at) = Self::fail(fault, name.to_vec());
+                    self.at = at;
+                    actions
+                }
+                None => self.sound.advance(now, Event::Received(bytes)),
+            },
+            (None, event) => self.sound.advance(now, event),
+            (Some(Doing::Busy), _) => Vec::from([Action::Open(Name::new())]),
+            (Some(Doing::Deaf), _) => Vec::from([Action::Receive]),
+            (Some(Doing::Outside { before_end, count }), Event::Opened(Ok(Found::Source(facts)))) => {
+                let offset = facts.window.end.wrapping_sub(*before_end);
+                Vec::from([Action::Pass(Span { offset, count: *count }), Action::Close(Remainder::Nothing)])
+            }
+            (Some(Doing::Escape), Event::Opened(Ok(Found::Source(facts)))) => {
+                let (offset, count) = (facts.window.start, facts.window.end - facts.window.start);
+                let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nopened: ".to_vec();
+                let span = Span { offset, count };
+                Vec::from([Action::Send(head), Action::Pass(span), Action::Close(Remainder::Nothing)])
+            }
+            (Some(Doing::Escape), Event::Opened(Ok(Found::Folder)) | Event::Listed(Ok(_))) => reply(b"opened: a folder"),
+            (Some(_), _) => reply(b"refused"),
+        }
+    }
+
+    /// Misbehaves. A fault that nobody knows is a trap, which is one too.
+    fn fail(fault: &[u8], name: Name) -> (Vec<Action>, Option<Doing>) {
+        let actions = match fault {
+            b"spin" => loop {
+                black_box(());
+            },
+            b"recurse" => Vec::from([Action::Wait(recurse(0))]),
+            b"grow" => {
+                while wasm32::memory_grow(0, 1) != usize::MAX {}
+                trap()
+            }
+            b"leak" => {
+                core::mem::forget(Vec::<u8>::with_capacity(256 << 10));
+                (0..1_000).for_each(|_| new_handle());
+                Vec::from([Action::Send(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()), Action::Receive])
+            }
+            b"handles" => loop {
+                new_handle();
+            },
+            b"actions" => (0..1_000_000).map(|_| Action::Receive).collect(),
+            b"few-actions" => (0..65).map(|_| Action::Send(Vec::new())).collect(),
+            b"send" => Vec::from([Action::Send(alloc::vec![0; (1 << 20) + 1]), Action::Receive]),
+            b"sends" => (0..64).map(|_| Action::Send(memory_from(0, 1 << 20))).collect(),
+            b"beyond" => Vec::from([Action::Send(memory_from(64 << 10, 1 << 30)), Action::Receive]),
+            b"read-beyond" => memory_from(wasm32::memory_size(0) << 16, 1).into_iter().map(|_| Action::Receive).collect(),
+            b"unopened" => Vec::from([Action::Pass(Span { offset: 0, count: 1 }), Action::Receive]),
+            b"empty" => Vec::new(),
+            b"nowait" => Vec::from([Action::Send(b"x".to_vec())]),
+            b"twowaits" => Vec::from([Action::Receive, Action::Receive]),
+            b"peek" => reply(&peek()),
+            b"busy" => return (Vec::from([Action::Open(Name::new())]), Some(Doing::Busy)),
+            b"deaf" => return (Vec::from([Action::Receive]), Some(Doing::Deaf)),
+            b"escape" => return (Vec::from([Action::Open(name)]), Some(Doing::Escape)),
+            b"list" => return (Vec::from([Action::List(name)]), Some(Doing::Escape)),
+            b"outside" => {
+                return (Vec::from([Action::Open(name)]), Some(Doing::Outside { before_end: 1, count: 2 }));
+            }
+            b"overflow" => {
+                return (Vec::from([Action::Open(name)]), Some(Doing::Outside { before_end: 1, count: u64::MAX }));
+            }
+            _ => trap(),
+        };
+        (actions, None)
+    }
+}
+
+/// The fault that a request asks for, and the name behind it.
+fn fault(request: &[u8]) -> Option<(&[u8], &[u8])> {
+    let target = request.strip_prefix(b"GET /!")?;
+    let target = &target[..target.iter().position(|byte| *byte == b' ')?];
+    let end = target.iter().position(|byte| *byte == b'/').unwrap_or(target.len());
+    Some((&target[..end], target.get(end + 1..).unwrap_or_default()))
+}
+
+fn reply(body: &[u8]) -> Vec<Action> {
+    let mut bytes = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec();
+    bytes.extend_from_slice(body);
+    Vec::from([Action::Send(bytes), Action::Close(Remainder::Nothing)])
+}
+
+fn trap() -> ! {
+    wasm32::unreachable()
+}
+
+fn recurse(depth: u64) -> u64 {
+    let here = black_box([depth; 8]);
+    recurse(here[0] + 1) + here[7]
+}
+
+/// Memory that was never allocated, or is somebody else's, as a list of bytes.
+fn memory_from(address: usize, count: usize) -> Vec<u8> {
+    // SAFETY: none. The list is a lie about this instance's own memory, and the host has to find out.
+    unsafe { Vec::from_raw_parts(ptr::with_exposed_provenance_mut(address.max(1)), count, count) }
+}
+
+#[link(wasm_import_module = "[export]multiclient:session/handler@0.1.0")]
+unsafe extern "C" {
+    /// Makes an entry in the host's table of this instance's sessions.
+    #[link_name = "[resource-new]session"]
+    fn resource_new(representation: usize) -> u32;
+}
+
+fn new_handle() {
+    // SAFETY: the number means nothing to anybody, because the handle is given to nobody.
+    unsafe { resource_new(8) };
+}
+
+/// Every canary that is in the memory of this instance, line by line. Takes all the memory that it can get
+/// up to 4 MiB more, in the hope that somebody has used it before.
+fn peek() -> Vec<u8> {
+    const MARK: &[u8] = b"canary-";
+    const DIGITS: usize = 32;
+    for _ in 0..64 {
+        wasm32::memory_grow(0, 1);
+    }
+    let end = wasm32::memory_size(0) << 16;
+    // SAFETY: all of it is memory of this instance; whose it was makes no difference to reading it.
+    let at = |address: usize| unsafe { ptr::with_exposed_provenance::<u8>(address).read_volatile() };
+    let mut found = Vec::<Vec<u8>>::new();
+    for address in 1..end - MARK.len() - DIGITS {
+        if at(address) != MARK[0] || !(1..MARK.len()).all(|offset| at(address + offset) == MARK[offset]) {
+            continue;
+        }
+        let canary: Vec<u8> = (0..MARK.len() + DIGITS).map(|offset| at(address + offset)).collect();
+        if canary[MARK.len()..].iter().all(u8::is_ascii_hexdigit) && !found.contains(&canary) {
+            found.push(canary);
+        }
+    }
+    found.join(&b'\n')
+}
