@@ -81,7 +81,7 @@ fn build_guest(root: &Path, features: &[&str]) -> Vec<u8> {
     // Small and fast, and no unwinding: a panic in the guest is a trap. Function names stay in, for
     // the message of that trap.
     for (setting, value) in [
-        ("OPT_LEVEL", "3"),
+        ("OPT_LEVEL", "2"),
         ("LTO", "fat"),
         ("CODEGEN_UNITS", "1"),
         ("PANIC", "abort"),

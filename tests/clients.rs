@@ -364,7 +364,10 @@ fn chromium_seeks_and_plays_in_a_page() {
     folder.file("root/index.html", PAGE);
     beside(film, &folder, "root/film.mp4");
     let server = Server::start(folder.at("root"), &[]);
-    chromium.env("HOME", folder.path()).env("TMPDIR", folder.path()).arg(format!("--user-data-dir={}", folder.at("profile").display()));
+    chromium
+        .env("HOME", folder.path())
+        .env("TMPDIR", folder.path())
+        .arg(format!("--user-data-dir={}", folder.at("profile").display()));
     chromium.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]);
     chromium.args([
         "--disable-background-networking",

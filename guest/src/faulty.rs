@@ -67,7 +67,9 @@ impl Session {
                 let span = Span { offset, count };
                 Vec::from([Action::Send(head), Action::Pass(span), Action::Close(Remainder::Nothing)])
             }
-            (Some(Doing::Escape), Event::Opened(Ok(Found::Folder)) | Event::Listed(Ok(_))) => reply(b"opened: a folder"),
+            (Some(Doing::Escape), Event::Opened(Ok(Found::Folder)) | Event::Listed(Ok(_))) => {
+                reply(b"opened: a folder")
+            }
             (Some(_), _) => reply(b"refused"),
         }
     }
@@ -94,9 +96,14 @@ impl Session {
             b"actions" => (0..1_000_000).map(|_| Action::Receive).collect(),
             b"few-actions" => (0..65).map(|_| Action::Send(Vec::new())).collect(),
             b"send" => Vec::from([Action::Send(alloc::vec![0; (1 << 20) + 1]), Action::Receive]),
-            b"sends" => (0..64).map(|_| Action::Send(memory_from(0, 1 << 20))).collect(),
+            b"sends" => {
+                wasm32::memory_grow(0, 16);
+                (0..64).map(|_| Action::Send(memory_from(0, 1 << 20))).collect()
+            }
             b"beyond" => Vec::from([Action::Send(memory_from(64 << 10, 1 << 30)), Action::Receive]),
-            b"read-beyond" => memory_from(wasm32::memory_size(0) << 16, 1).into_iter().map(|_| Action::Receive).collect(),
+            b"read-beyond" => {
+                memory_from(wasm32::memory_size(0) << 16, 1).into_iter().map(|_| Action::Receive).collect()
+            }
             b"unopened" => Vec::from([Action::Pass(Span { offset: 0, count: 1 }), Action::Receive]),
             b"empty" => Vec::new(),
             b"nowait" => Vec::from([Action::Send(b"x".to_vec())]),

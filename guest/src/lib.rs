@@ -38,6 +38,8 @@ mod connection;
 mod date;
 #[cfg(all(feature = "faulty", target_family = "wasm"))]
 mod faulty;
+#[cfg(target_family = "wasm")]
+mod heap;
 mod listing;
 mod media_type;
 mod multipart;
@@ -47,8 +49,6 @@ mod range;
 mod reply;
 mod request;
 mod search;
-#[cfg(target_family = "wasm")]
-mod heap;
 #[cfg(target_family = "wasm")]
 mod shell;
 mod stream;

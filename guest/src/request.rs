@@ -253,23 +253,23 @@ pub(crate) enum FieldName {
     UserAgent,
 }
 
-const FIELD_NAMES: [(&[u8], FieldName); 16] = [
-    (b"accept", FieldName::Accept),
-    (b"accept-encoding", FieldName::AcceptEncoding),
-    (b"access-control-request-method", FieldName::AccessControlRequestMethod),
-    (b"connection", FieldName::Connection),
-    (b"content-length", FieldName::ContentLength),
-    (b"expect", FieldName::Expect),
-    (b"host", FieldName::Host),
-    (b"if-match", FieldName::IfMatch),
-    (b"if-modified-since", FieldName::IfModifiedSince),
-    (b"if-none-match", FieldName::IfNoneMatch),
-    (b"if-range", FieldName::IfRange),
-    (b"if-unmodified-since", FieldName::IfUnmodifiedSince),
-    (b"range", FieldName::Range),
-    (b"referer", FieldName::Referer),
-    (b"transfer-encoding", FieldName::TransferEncoding),
-    (b"user-agent", FieldName::UserAgent),
+const FIELD_NAMES: [(&str, FieldName); 16] = [
+    ("accept", FieldName::Accept),
+    ("accept-encoding", FieldName::AcceptEncoding),
+    ("access-control-request-method", FieldName::AccessControlRequestMethod),
+    ("connection", FieldName::Connection),
+    ("content-length", FieldName::ContentLength),
+    ("expect", FieldName::Expect),
+    ("host", FieldName::Host),
+    ("if-match", FieldName::IfMatch),
+    ("if-modified-since", FieldName::IfModifiedSince),
+    ("if-none-match", FieldName::IfNoneMatch),
+    ("if-range", FieldName::IfRange),
+    ("if-unmodified-since", FieldName::IfUnmodifiedSince),
+    ("range", FieldName::Range),
+    ("referer", FieldName::Referer),
+    ("transfer-encoding", FieldName::TransferEncoding),
+    ("user-agent", FieldName::UserAgent),
 ];
 
 /// A part of the head's bytes. Heads are shorter than 64 KiB by far.
@@ -280,8 +280,11 @@ struct Piece {
 }
 
 impl Piece {
-    /// Where `part` is in `whole`, of which it is a piece.
+    /// Where `part` is in `whole`, of which it is a piece. An empty part may come from anywhere.
     fn of(part: &[u8], whole: &[u8]) -> Self {
+        if part.is_empty() {
+            return Self { start: 0, end: 0 };
+        }
         let start = part.as_ptr() as usize - whole.as_ptr() as usize;
         Self { start: start as u16, end: (start + part.len()) as u16 }
     }
@@ -387,32 +390,30 @@ pub(crate) fn line_for_log(bytes: &[u8]) -> String {
 type Parts = (Method, Version, Piece, Piece, Vec<(FieldName, Piece)>);
 
 fn parts(head: &[u8]) -> Result<Parts, Malformed> {
-    let mut lines = lines(head);
-    let line = lines.next().unwrap_or_default();
+    let (line, rest) = first_line(head);
     let (method, target, version) = request_line(line)?;
     let mut fields = Vec::new();
-    for (index, line) in lines.enumerate() {
-        if index == FIELD_LIMIT {
-            return Err(Malformed::TooManyFields);
+    let mut parsed = [httparse::EMPTY_HEADER; FIELD_LIMIT];
+    match httparse::parse_headers(rest, &mut parsed) {
+        Ok(httparse::Status::Complete((_, parsed))) => {
+            let known = parsed.iter().filter_map(|field| Some((field_name(field.name)?, field.value)));
+            fields.extend(known.map(|(name, value)| (name, Piece::of(trim(value), head))));
         }
-        let (name, value) = split_once(line, b':').ok_or(Malformed::FieldNameInvalid)?;
-        if !is_token(name) {
-            return Err(Malformed::FieldNameInvalid);
-        }
-        if let Some(name) = field_name(name) {
-            fields.push((name, Piece::of(trim(value), head)));
-        }
+        Err(httparse::Error::TooManyHeaders) => return Err(Malformed::TooManyFields),
+        // All that is left to be wrong in a head that the scanner has passed.
+        Ok(httparse::Status::Partial) | Err(_) => return Err(Malformed::FieldNameInvalid),
     }
     let host = fields.iter().filter(|(name, _)| *name == FieldName::Host);
     check_host(host.map(|(_, place)| place.in_bytes(head)), version)?;
     Ok((method, version, Piece::of(line, head), Piece::of(target, head), fields))
 }
 
-/// The lines of a head that the scanner has passed: every one ends with CRLF, and the empty ones are
-/// only the last and perhaps the first.
-fn lines(head: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let lines = head.split(|byte| *byte == b'\n');
-    lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line)).filter(|line| !line.is_empty())
+/// The request line of a head that the scanner has passed, and what comes behind it. Every line ends with
+/// CRLF, and an empty one may stand before the first.
+fn first_line(head: &[u8]) -> (&[u8], &[u8]) {
+    let head = head.strip_prefix(b"\r\n").unwrap_or(head);
+    let (line, rest) = split_once(head, b'\n').unwrap_or((head, b""));
+    (line.strip_suffix(b"\r").unwrap_or(line), rest)
 }
 
 fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), Malformed> {
@@ -438,7 +439,7 @@ fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), Malformed> {
     Ok((Method::of(method), target, version))
 }
 
-fn field_name(name: &[u8]) -> Option<FieldName> {
+fn field_name(name: &str) -> Option<FieldName> {
     let known = FIELD_NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
     known.map(|(_, name)| *name)
 }

@@ -199,6 +199,11 @@ impl Living {
                 return Err(Ended::Finished);
             }
             self.wait_for_bytes().await?;
+            // Also when it was the stop that ended the wait: a request that has arrived is still answered,
+            // and from whom nothing has arrived nothing is expected (see `close`).
+            if let Some(plan) = self.try_receive()? {
+                return Ok(plan);
+            }
         }
     }
 

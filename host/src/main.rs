@@ -89,13 +89,14 @@ fn serve(serve: &Serve, began: Instant) -> Result<ExitCode, Failure> {
     let journal = log.clone().map_or_else(|| Arc::new(Silent) as Arc<dyn Journal>, |log| log);
     let intro = Introduction::new(serve, &sources, &guest_name, &guest.inspect(), &limits);
     let drain = limits.drain;
+    // Before the first client is served: a signal that nobody waits for ends the process at once.
+    let signals = signals().map_err(Failure::host)?;
     let server = Server::new(guest, sources, limits)
         .settings(serve.settings())
         .journal(journal)
         .start(listeners)
         .context("the server cannot start")
         .map_err(Failure::host)?;
-    let signals = signals().map_err(Failure::host)?;
     if !serve.quiet {
         intro.say(&server, serve, began);
     }

@@ -105,6 +105,11 @@ impl Guest {
         Ok(Self { engine, component, bytes: bytes.into(), pre, ticker, wants_wasi })
     }
 
+    /// The component that it was made of.
+    pub fn component(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// What the component itself says that it needs and offers, and its fingerprint.
     pub fn inspect(&self) -> Inspection {
         Inspection::new(&self.engine, &self.component, &self.bytes)
@@ -318,13 +323,18 @@ impl Sandbox {
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().cpu.tick()));
 
         let began = Instant::now();
+        let mut instantiated = false;
         let made = timed(&compiled.ticker, &mut store, |store| {
             let instance = compiled.pre.instantiate(&mut *store)?;
+            instantiated = true;
             let handler = instance.multiclient_session_handler().clone();
             let session = handler.session().call_constructor(store, settings)?;
             Ok((handler, session))
         });
-        let (handler, session) = made.map_err(|error| why(&error, store.data()))?;
+        let (handler, session) = made.map_err(|error| match why(&error, store.data()) {
+            Ended::Trapped { message, backtrace } if !instantiated && backtrace.is_empty() => Ended::HostFault(message),
+            ended => ended,
+        })?;
         let (limits, compiled) = (Arc::clone(limits), Arc::clone(compiled));
         Ok(Self { store, guest: handler, session, limits, compiled, cpu: began.elapsed() })
     }
@@ -391,11 +401,10 @@ fn why(error: &wasmtime::Error, bounds: &Bounds) -> Ended {
     }
     match error.downcast_ref::<Trap>() {
         Some(trap) => Ended::Trapped { message: trap.to_string(), backtrace: backtrace(error) },
-        None if error.downcast_ref::<WasmBacktrace>().is_some() => {
-            Ended::Trapped { message: error.root_cause().to_string(), backtrace: backtrace(error) }
-        }
         None if error.root_cause().to_string().contains("fuel") => Ended::OverLimit(Limit::Actions),
-        None => Ended::HostFault(format!("{error:#}")),
+        // What a guest hands over and nobody can read (a list that lies beyond its memory, an action that
+        // does not exist) is a trap too, says the component model.
+        None => Ended::Trapped { message: error.root_cause().to_string(), backtrace: backtrace(error) },
     }
 }
 
@@ -405,7 +414,7 @@ fn backtrace(error: &wasmtime::Error) -> Vec<String> {
     frames
         .iter()
         .map(|frame| {
-            let symbol = frame.func_name().map(|name| name.to_owned());
+            let symbol = frame.func_name().map(|name| format!("{:#}", rustc_demangle::demangle(name)));
             symbol.unwrap_or_else(|| format!("function {}", frame.func_index()))
         })
         .collect()

@@ -373,9 +373,10 @@ impl Suspects {
     /// Whether an address has to stay away for now.
     fn is_barred(&self, address: IpAddr, now: Instant) -> bool {
         !self.0.is_empty()
-            && self.0.get(&address).is_some_and(|suspect| {
-                suspect.faults >= FAULTS && now.duration_since(suspect.last) < PENALTY
-            })
+            && self
+                .0
+                .get(&address)
+                .is_some_and(|suspect| suspect.faults >= FAULTS && now.duration_since(suspect.last) < PENALTY)
     }
 }
 

@@ -486,6 +486,11 @@ impl Connection {
 
     // ---- what it says
 
+    /// The address of this end.
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        self.socket.local_addr().ok().and_then(|address| address.as_socket()).expect("TCP has addresses")
+    }
+
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.socket.write_all(bytes.as_ref()).expect("the server takes what is sent");
     }
