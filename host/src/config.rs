@@ -108,7 +108,11 @@ pub(crate) struct Serve {
 
     /// Another handler: a component that exports multiclient:session/handler
     #[arg(long, value_name = "FILE", env = "MULTICLIENT_GUEST", help_heading = "Sandbox")]
-    guest: Option<PathBuf>,
+    pub(crate) guest: Option<PathBuf>,
+
+    /// Serve new clients through that file again when it changes (SIGHUP does it at any time)
+    #[arg(long, env = "MULTICLIENT_WATCH", help_heading = "Sandbox", requires = "guest")]
+    pub(crate) watch: bool,
 
     /// Grant that handler something beyond an empty WASI (repeatable)
     #[arg(

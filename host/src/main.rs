@@ -6,10 +6,11 @@ use std::fmt;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use std::{io, thread};
 
 use anyhow::Context;
@@ -88,10 +89,9 @@ fn serve(serve: &Serve, began: Instant) -> Result<ExitCode, Failure> {
     };
     let journal = log.clone().map_or_else(|| Arc::new(Silent) as Arc<dyn Journal>, |log| log);
     let intro = Introduction::new(serve, &sources, &guest_name, &guest.inspect(), &limits);
-    let drain = limits.drain;
     // Before the first client is served: a signal that nobody waits for ends the process at once.
     let signals = signals().map_err(Failure::host)?;
-    let server = Server::new(guest, sources, limits)
+    let server = Server::new(guest, sources, limits.clone())
         .settings(serve.settings())
         .journal(journal)
         .start(listeners)
@@ -100,7 +100,8 @@ fn serve(serve: &Serve, began: Instant) -> Result<ExitCode, Failure> {
     if !serve.quiet {
         intro.say(&server, serve, began);
     }
-    let summary = stop_when_told(server, &signals, drain, serve.quiet);
+    run(&server, serve, &limits, &signals);
+    let summary = drain(server, &signals, limits.drain, serve.quiet);
     if let Some(log) = log {
         log.flush();
     }
@@ -110,39 +111,86 @@ fn serve(serve: &Serve, began: Instant) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(if summary.cut_off > 0 { 3 } else { 0 }))
 }
 
-/// Waits for the first signal, drains, and cuts off at the deadline or the second.
-fn stop_when_told(server: Running, signals: &mpsc::Receiver<()>, drain: Duration, quiet: bool) -> Summary {
-    // The sender lives as long as the process.
-    let _ = signals.recv();
+/// What the operator wants, while the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Stop,
+    SwapGuest,
+}
+
+/// Waits until it is told to stop, and swaps the guest meanwhile when it is told to or sees it change.
+fn run(server: &Running, serve: &Serve, limits: &Limits, signals: &mpsc::Receiver<Told>) {
+    let mut seen = serve.guest.as_deref().and_then(fingerprint);
+    loop {
+        // The sender lives as long as the process.
+        match signals.recv_timeout(WATCH) {
+            Ok(Told::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            Ok(Told::SwapGuest) => swap_guest(server, serve, limits),
+            Err(mpsc::RecvTimeoutError::Timeout) if serve.watch => {
+                let now = serve.guest.as_deref().and_then(fingerprint);
+                // A file that is gone is about to come back.
+                if now.is_some() && now != seen {
+                    seen = now;
+                    swap_guest(server, serve, limits);
+                }
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// How often a guest's file is looked at.
+const WATCH: Duration = Duration::from_millis(500);
+
+/// What of a file is different when it has changed.
+fn fingerprint(path: &Path) -> Option<(SystemTime, u64, u64)> {
+    let metadata = path.metadata().ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+}
+
+/// Serves new clients through the guest as its file is now. A bad one is refused, and the old one kept.
+fn swap_guest(server: &Running, serve: &Serve, limits: &Limits) {
+    match serve.guest(limits) {
+        Ok((guest, name)) => {
+            tell(format_args!("guest    {}   for new clients from now on", guest_line(&name, &guest.inspect())));
+            server.replace_guest(Arc::new(guest));
+        }
+        Err(failure) => tell(format_args!("{failure}\n  the guest stays as it is")),
+    }
+}
+
+/// Drains, and cuts off at the deadline or when it is told to stop once more.
+fn drain(server: Running, signals: &mpsc::Receiver<Told>, patience: Duration, quiet: bool) -> Summary {
     server.drain();
     if !quiet && !server.wait(Duration::ZERO) {
-        tell(format_args!("draining for up to {} s; Ctrl-C again cuts off", drain.as_secs()));
+        tell(format_args!("draining for up to {} s; Ctrl-C again cuts off", patience.as_secs()));
     }
-    let deadline = Instant::now() + drain;
+    let deadline = Instant::now() + patience;
     while !server.wait(Duration::from_millis(20)) {
-        if Instant::now() >= deadline || signals.try_recv().is_ok() {
+        if Instant::now() >= deadline || signals.try_iter().any(|told| told == Told::Stop) {
             break;
         }
     }
     server.stop(Duration::ZERO)
 }
 
-/// A message for each SIGINT and SIGTERM.
-fn signals() -> io::Result<mpsc::Receiver<()>> {
+/// A message for each SIGINT, SIGTERM and SIGHUP.
+fn signals() -> io::Result<mpsc::Receiver<Told>> {
     let (told, signals) = mpsc::channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let (mut interrupt, mut terminate) = {
+    let (mut interrupt, mut terminate, mut hang_up) = {
         let _inside = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?)
     };
     thread::Builder::new().name("signals".into()).spawn(move || {
         runtime.block_on(async {
             loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-                if told.send(()).is_err() {
+                let what = tokio::select! {
+                    _ = interrupt.recv() => Told::Stop,
+                    _ = terminate.recv() => Told::Stop,
+                    _ = hang_up.recv() => Told::SwapGuest,
+                };
+                if told.send(what).is_err() {
                     return;
                 }
             }
@@ -194,12 +242,7 @@ impl Introduction {
             }
             None => (format!("{shown}   a folder"), String::new()),
         };
-        let imports = match inspection.imports.len() {
-            0 => "nothing".to_owned(),
-            count => format!("{count} interfaces of an empty WASI"),
-        };
-        let sha256 = &inspection.sha256;
-        let guest = format!("{guest} {}...{}   imports: {imports}", &sha256[..4], &sha256[sha256.len() - 2..]);
+        let guest = guest_line(guest, inspection);
         let per_address = match limits.clients_per_address {
             0 => "any number".to_owned(),
             count => count.to_string(),
@@ -233,6 +276,16 @@ impl Introduction {
         tell(format_args!("limits   {}", self.limits));
         tell(format_args!("ready    in {} ms   Ctrl-C drains", began.elapsed().as_millis()));
     }
+}
+
+/// What a guest is called, which one it is, and what it may do.
+fn guest_line(name: &str, inspection: &Inspection) -> String {
+    let imports = match inspection.imports.len() {
+        0 => "nothing".to_owned(),
+        count => format!("{count} interfaces of an empty WASI"),
+    };
+    let sha256 = &inspection.sha256;
+    format!("{name} {}...{}   imports: {imports}", &sha256[..4], &sha256[sha256.len() - 2..])
 }
 
 fn say_summary(summary: &Summary) {
