@@ -268,8 +268,9 @@ impl Victims {
 
 #[test]
 fn clients_beside_every_fault_get_their_bytes_in_time() {
-    // What anybody may have to wait on a machine that does other things too.
-    const FLOOR: Duration = Duration::from_millis(20);
+    // What anybody may have to wait on a machine that does other things too; and where wasmtime was built
+    // without much optimisation, for a list of actions that it reads byte by byte up to its bound.
+    const FLOOR: Duration = Duration::from_millis(if cfg!(debug_assertions) { 60 } else { 20 });
     let arena = Arena::new(limits(), Settings::default());
     let victims = Victims { samples: Mutex::default(), over: AtomicBool::new(false) };
     thread::scope(|scope| {

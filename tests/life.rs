@@ -327,13 +327,13 @@ fn a_request_that_has_arrived_before_the_stop_is_answered() {
         let server = Server::start(folder.path(), &["--drain", "1h"]);
         let before = server.descriptors();
         let mut connections: Vec<_> = (0..50).map(|_| server.connect()).collect();
+        server.wait_for_clients(50, before);
         if number == 2 {
             connections.iter_mut().for_each(|connection| assert_eq!(connection.get("/missing").status(), 404));
         }
         for connection in &mut connections {
             connection.ask_for("GET", "/film.mp4", &[]);
         }
-        server.wait_for_clients(50, before);
         server.signal(Signal::TERM);
         for connection in &mut connections {
             connection.reply().is(200, b"film");

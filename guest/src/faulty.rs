@@ -82,8 +82,15 @@ impl Session {
             },
             b"recurse" => Vec::from([Action::Wait(recurse(0))]),
             b"grow" => {
-                while wasm32::memory_grow(0, 1) != usize::MAX {}
-                trap()
+                loop {
+                    let page = wasm32::memory_grow(0, 1);
+                    if page == usize::MAX {
+                        trap();
+                    }
+                    let page = ptr::with_exposed_provenance_mut::<u8>(page << 16);
+                    // SAFETY: the page is new, and nobody else's.
+                    unsafe { page.write_bytes(1, 1 << 16) };
+                }
             }
             b"leak" => {
                 core::mem::forget(Vec::<u8>::with_capacity(256 << 10));
@@ -166,14 +173,13 @@ fn new_handle() {
     unsafe { resource_new(8) };
 }
 
-/// Every canary that is in the memory of this instance, line by line. Takes all the memory that it can get
-/// up to 4 MiB more, in the hope that somebody has used it before.
+/// Every canary that is in the memory of this instance, line by line. Takes more memory first, in the hope
+/// that somebody has used it before.
 fn peek() -> Vec<u8> {
     const MARK: &[u8] = b"canary-";
     const DIGITS: usize = 32;
-    for _ in 0..64 {
-        wasm32::memory_grow(0, 1);
-    }
+    const PAGES: usize = 64;
+    wasm32::memory_grow(0, PAGES.saturating_sub(wasm32::memory_size(0)));
     let end = wasm32::memory_size(0) << 16;
     // SAFETY: all of it is memory of this instance; whose it was makes no difference to reading it.
     let at = |address: usize| unsafe { ptr::with_exposed_provenance::<u8>(address).read_volatile() };

@@ -17,11 +17,13 @@ use tokio::sync::watch;
 use tokio::task;
 use tokio::time::{Instant, sleep_until};
 
+use crate::capsule::Recording;
+use crate::crowd::Admission;
 use crate::ended::{Breach, Ended, Life, Limit, Phase};
 use crate::journal::Exchange;
 use crate::limits::{BURST, LINGER, LINGER_BYTES, PASS_BYTES, RECEIVED_BYTES, SMALL_PASS_BYTES};
-use crate::sandbox::{Plan, Sandbox, Step, Wait, contract};
-use crate::server::{Admission, Shared, Stop};
+use crate::sandbox::{self, Plan, Sandbox, Step, Wait, contract};
+use crate::server::{Shared, Stop};
 use crate::slow_lane::SlowLane;
 use crate::socket::{Follows, Moved, Socket};
 use crate::sources::{self, Found, Refusal, Source};
@@ -57,8 +59,8 @@ impl Client {
             Err(ended) => ended,
         };
         life.retire();
-        let tally = life.tally;
-        shared.ended(&Life {
+        let (tally, recording) = (life.tally, life.recording);
+        let mut life_over = Life {
             client,
             peer,
             ended,
@@ -68,8 +70,13 @@ impl Client {
             memory_peak: tally.memory_peak,
             cpu: tally.cpu,
             output: tally.output,
+            capsule: None,
             duration: accepted.elapsed(),
-        });
+        };
+        if let Some(recording) = recording {
+            life_over.capsule = shared.keep(recording, &life_over);
+        }
+        shared.ended(&life_over);
     }
 }
 
@@ -108,6 +115,8 @@ struct Living {
     exchange_since: Instant,
     exchange_from: u64,
     pace: Option<Pace>,
+    /// Where lives are recorded, and there is one by now.
+    recording: Option<Box<Recording>>,
     tally: Tally,
 }
 
@@ -125,6 +134,7 @@ impl Living {
             exchange_since: accepted,
             exchange_from: 0,
             pace,
+            recording: None,
             tally: Tally::default(),
         }
     }
@@ -153,7 +163,15 @@ impl Living {
         let Some(sandbox) = &mut self.sandbox else {
             return Err(Ended::HostFault("an event for a session that is over".into()));
         };
-        let plan = sandbox.advance(event)?;
+        let now = sandbox::now();
+        if let Some(recording) = &mut self.recording {
+            recording.event(now, &event);
+        }
+        let actions = sandbox.advance(now, event)?;
+        if let Some(recording) = &mut self.recording {
+            recording.actions(&actions);
+        }
+        let plan = Plan::new(actions, &self.client.shared.limits).map_err(Ended::Breach)?;
         if sandbox.cpu().saturating_sub(self.tally.cpu_at_progress) > self.client.shared.limits.cpu_without_progress {
             return Err(Ended::OverLimit(Limit::Progress));
         }
@@ -162,7 +180,7 @@ impl Living {
 
     /// Gives up the instance, and keeps what it came to.
     fn retire(&mut self) {
-        if let Some(sandbox) = self.sandbox.take() {
+        if let Some(mut sandbox) = self.sandbox.take() {
             self.tally.cpu = sandbox.cpu();
             self.tally.memory_peak = sandbox.memory_peak();
             self.tally.output = sandbox.output();
@@ -246,13 +264,16 @@ impl Living {
         }
         if self.sandbox.is_none() {
             let shared = &self.client.shared;
+            let guest = shared.guest();
+            self.recording = shared.record(&self.client, &guest);
             self.sandbox = Some(Sandbox::start(
-                &shared.guest(),
+                &guest,
                 &shared.limits,
                 &self.client.slow_lane,
                 &shared.settings,
                 shared.sources.only(),
                 self.client.admission.at_capacity(),
+                &shared.sharing,
             )?);
         }
         Ok(())
@@ -477,7 +498,7 @@ impl Living {
 
     fn report(&mut self, exchange: &contract::Exchange, complete: bool) {
         self.tally.exchanges += 1;
-        let (memory_peak, cpu) = match &self.sandbox {
+        let (memory_peak, cpu) = match &mut self.sandbox {
             Some(sandbox) => (sandbox.memory_peak(), sandbox.cpu()),
             None => (self.tally.memory_peak, self.tally.cpu),
         };

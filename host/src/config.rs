@@ -7,11 +7,15 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use multiclient::isolate::{Claim, Pace, Plan};
 use multiclient::journal::Format;
-use multiclient::{Grant, Guest, GuestError, Inspection, Limits, Settings, SourceError, Sources};
+use multiclient::{
+    Capsule, CapsuleError, Capsules, Grant, Guest, GuestError, Inspection, Limits, Settings, SourceError, Sources,
+};
 
 use crate::similar;
 
@@ -32,6 +36,90 @@ pub(crate) enum Command {
         /// A component; without one, the guest that is built in
         guest: Option<PathBuf>,
     },
+    /// Live a recorded client's life again, without network
+    Replay(Replay),
+    /// Prove on this machine that one client cannot touch another
+    Isolate(Isolate),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Isolate {
+    /// File or folder for the clients to ask for; without one, files that are made for it
+    source: Option<PathBuf>,
+
+    /// Look for a quarter of a minute instead of a whole one
+    #[arg(long)]
+    quick: bool,
+
+    /// What all random choices are made from; without one, the time
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+
+    /// Try this claim only (repeatable): crash, hang, memory, handles, data, bandwidth, floods, authority, remains, bytes
+    #[arg(long, value_name = "CLAIM", value_delimiter = ',')]
+    only: Vec<Claim>,
+
+    /// The handler to try; without one, the guest that is built in
+    #[arg(long, value_name = "FILE", env = "MULTICLIENT_GUEST")]
+    guest: Option<PathBuf>,
+
+    /// Grant that handler something beyond an empty WASI (repeatable)
+    #[arg(long, value_name = "WHAT", env = "MULTICLIENT_ALLOW", value_delimiter = ',', requires = "guest")]
+    allow: Vec<Allow>,
+
+    /// Report as JSON, on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Write a report for CI here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+
+    /// Write a page for people here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+}
+
+impl Isolate {
+    pub(crate) fn plan(&self) -> Result<Plan, Failure> {
+        if let Some(source) = &self.source {
+            Sources::at(source).map_err(|error| Failure::source(&error))?;
+        }
+        let guest = match &self.guest {
+            Some(path) => {
+                let component = std::fs::read(path).map_err(|error| Failure::file(path, &error))?;
+                let grants = grants(&self.allow);
+                // What is wrong with it is said here; to try it, it is compiled again.
+                let one = Limits { clients: 1, ..Limits::default() };
+                Guest::foreign(component.clone(), &one, &grants).map_err(|error| Failure::guest(path, &error))?;
+                Some((component, grants))
+            }
+            None => None,
+        };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Ok(Plan {
+            source: self.source.clone(),
+            guest,
+            only: self.only.clone(),
+            pace: if self.quick { Pace::Quick } else { Pace::Thorough },
+            seed: self.seed.unwrap_or_else(|| now.as_secs()),
+            ..Plan::default()
+        })
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Replay {
+    /// A file that --capsules has written
+    capsule: PathBuf,
+
+    /// The handler to do it with; without one, the guest that is built in
+    #[arg(long, value_name = "FILE", env = "MULTICLIENT_GUEST")]
+    guest: Option<PathBuf>,
+
+    /// Grant that handler something beyond an empty WASI (repeatable)
+    #[arg(long, value_name = "WHAT", env = "MULTICLIENT_ALLOW", value_delimiter = ',', requires = "guest")]
+    allow: Vec<Allow>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -125,6 +213,18 @@ pub(crate) struct Serve {
     )]
     allow: Vec<Allow>,
 
+    /// Folder for capsules: one file for each client that ended badly, for  multiclient replay
+    #[arg(long, value_name = "DIR", env = "MULTICLIENT_CAPSULES", help_heading = "Sandbox")]
+    capsules: Option<PathBuf>,
+
+    /// Capsules of all clients
+    #[arg(long, env = "MULTICLIENT_RECORD", help_heading = "Sandbox", requires = "capsules")]
+    record: bool,
+
+    /// Leave passwords, cookies and queries in capsules
+    #[arg(long, env = "MULTICLIENT_CAPSULE_SECRETS", help_heading = "Sandbox", requires = "capsules")]
+    capsule_secrets: bool,
+
     /// The request log, on stderr
     #[arg(long, value_name = "FORMAT", default_value = "text", env = "MULTICLIENT_LOG", help_heading = "Operation")]
     pub(crate) log: LogFormat,
@@ -205,14 +305,20 @@ impl Serve {
 
     /// The guest, and what it is called at start-up.
     pub(crate) fn guest(&self, limits: &Limits) -> Result<(Guest, String), Failure> {
-        let Some(path) = &self.guest else {
-            return Ok((Guest::built_in(limits).map_err(Failure::host)?, "built in".to_owned()));
-        };
-        let grants = self.allow.iter().map(|allow| match allow {
-            Allow::Clocks => Grant::Clocks,
-            Allow::Random => Grant::Random,
-        });
-        Ok((foreign_guest(path, limits, &grants.collect())?, path.display().to_string()))
+        let name = self.guest.as_ref().map_or("built in".to_owned(), |path| path.display().to_string());
+        Ok((guest(self.guest.as_deref(), &self.allow, limits)?, name))
+    }
+
+    pub(crate) fn capsules(&self) -> Result<Option<Capsules>, Failure> {
+        let Some(folder) = &self.capsules else { return Ok(None) };
+        let mut capsules = Capsules::at(folder).map_err(|error| Failure::capsules(folder, &error))?;
+        if self.record {
+            capsules = capsules.of_all();
+        }
+        if self.capsule_secrets {
+            capsules = capsules.with_secrets();
+        }
+        Ok(Some(capsules))
     }
 
     pub(crate) fn sources(&self) -> Result<Sources, Failure> {
@@ -238,6 +344,28 @@ impl Serve {
 pub(crate) fn inspect(path: &Path) -> Result<Inspection, Failure> {
     let component = std::fs::read(path).map_err(|error| Failure::file(path, &error))?;
     Inspection::of(&component).map_err(|error| Failure::guest(path, &error))
+}
+
+impl Replay {
+    pub(crate) fn run(&self) -> Result<multiclient::Replay, Failure> {
+        let capsule = Capsule::read(&self.capsule).map_err(|error| Failure::capsule(&self.capsule, &error))?;
+        let guest = guest(self.guest.as_deref(), &self.allow, &capsule.limits())?;
+        Ok(capsule.replay(&Arc::new(guest)))
+    }
+}
+
+/// The guest in this file, or else the one that is built in.
+fn guest(path: Option<&Path>, allow: &[Allow], limits: &Limits) -> Result<Guest, Failure> {
+    let Some(path) = path else { return Guest::built_in(limits).map_err(Failure::host) };
+    foreign_guest(path, limits, &grants(allow))
+}
+
+fn grants(allow: &[Allow]) -> BTreeSet<Grant> {
+    let grant = |allow: &Allow| match allow {
+        Allow::Clocks => Grant::Clocks,
+        Allow::Random => Grant::Random,
+    };
+    allow.iter().map(grant).collect()
 }
 
 /// Reads and compiles a guest that is not built in.
@@ -395,6 +523,11 @@ impl Failure {
         Self { what: error.to_string(), next, exit_code: 1 }
     }
 
+    /// A file that cannot be written.
+    pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Self {
+        Self { what: format!("{} cannot be written: {error}", path.display()), next: None, exit_code: 1 }
+    }
+
     fn file(path: &Path, error: &io::Error) -> Self {
         let (what, next) = match error.kind() {
             io::ErrorKind::NotFound => {
@@ -403,6 +536,18 @@ impl Failure {
             _ => (format!("cannot be read: {error}"), None),
         };
         Self { what: format!("{} {what}", path.display()), next, exit_code: 1 }
+    }
+
+    fn capsules(folder: &Path, error: &io::Error) -> Self {
+        let what = format!("no capsules can be kept in {}: {error}", folder.display());
+        Self { what, next: None, exit_code: 1 }
+    }
+
+    fn capsule(path: &Path, error: &CapsuleError) -> Self {
+        match error {
+            CapsuleError::Unreadable(error) => Self::file(path, error),
+            _ => Self { what: format!("{}: {error}", path.display()), next: None, exit_code: 1 },
+        }
     }
 
     fn guest(path: &Path, error: &GuestError) -> Self {

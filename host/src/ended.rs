@@ -96,6 +96,8 @@ pub struct Life {
     /// What its guest wrote to stdout and stderr, as far as that is kept. Always empty for the guest that
     /// is built in.
     pub output: String,
+    /// The file that it is recorded in, within the folder for such.
+    pub capsule: Option<String>,
     /// From accept to close.
     pub duration: Duration,
 }
@@ -112,6 +114,7 @@ impl Life {
             memory_peak: 0,
             cpu: Duration::ZERO,
             output: String::new(),
+            capsule: None,
             duration: Duration::ZERO,
         }
     }

@@ -25,6 +25,11 @@ pub trait Journal: Send + Sync + 'static {
     fn ended(&self, life: &Life) {
         let _ = life;
     }
+
+    /// Something that the operator should know, and that is no single client's doing. Said once.
+    fn notice(&self, text: &str) {
+        let _ = text;
+    }
 }
 
 /// Hears nothing.
@@ -135,6 +140,19 @@ impl Journal for Log {
             Format::Text | Format::Verbose => self.lines.add(|line| life_as_text(line, life, self.format)),
         }
     }
+
+    fn notice(&self, text: &str) {
+        match self.format {
+            Format::Json => self.lines.add(|line| {
+                writeln!(line, "{}", serde_json::json!({ "event": "notice", "time": now(), "text": text }))
+            }),
+            Format::Combined => {}
+            Format::Text | Format::Verbose => self.lines.add(|line| {
+                write_printable(line, text)?;
+                line.write_char('\n')
+            }),
+        }
+    }
 }
 
 fn exchange_as_text(line: &mut String, exchange: &Exchange<'_>) -> fmt::Result {
@@ -195,7 +213,11 @@ fn life_as_text(line: &mut String, life: &Life, format: Format) -> fmt::Result {
     }
     write!(line, "#{client} {} ", Peer(life.peer))?;
     write_printable(line, &life.ended.to_string())?;
-    writeln!(line, "   {} in, {} out, {}", Size(life.bytes_in), Size(life.bytes_out), Took(life.duration))?;
+    write!(line, "   {} in, {} out, {}", Size(life.bytes_in), Size(life.bytes_out), Took(life.duration))?;
+    if let Some(capsule) = &life.capsule {
+        write!(line, "   capsule {capsule}")?;
+    }
+    line.write_char('\n')?;
     if format == Format::Verbose
         && let Ended::Trapped { backtrace, .. } = &life.ended
     {
@@ -228,6 +250,7 @@ fn life_as_json(line: &mut String, life: &Life) -> fmt::Result {
         "memory_peak": memory_peak,
         "cpu_us": micros(life.cpu),
         "output": output,
+        "capsule": life.capsule,
         "duration_us": micros(life.duration),
     });
     writeln!(line, "{object}")

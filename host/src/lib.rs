@@ -46,13 +46,19 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("multiclient uses epoll, sendfile and openat2: it builds for Linux only");
 
+mod capsule;
 mod client;
+mod crowd;
 mod ended;
 mod engine;
 mod foreign;
+pub mod isolate;
 pub mod journal;
+mod keeper;
 mod limits;
 pub mod listen;
+mod redact;
+mod replay;
 mod sandbox;
 mod server;
 mod slow_lane;
@@ -60,10 +66,14 @@ mod socket;
 mod sources;
 mod ticker;
 
+pub use capsule::{Capsule, CapsuleError};
+pub use crowd::Summary;
 pub use ended::{Breach, Ended, Life, Limit, Phase};
 pub use foreign::{Grant, GuestError, Import, Verdict};
 pub use journal::{Exchange, Journal};
+pub use keeper::Capsules;
 pub use limits::Limits;
+pub use replay::Replay;
 pub use sandbox::{Guest, Inspection};
-pub use server::{Running, Server, Settings, Summary};
+pub use server::{Running, Server, Settings};
 pub use sources::{SourceError, Sources};

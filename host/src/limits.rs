@@ -152,6 +152,23 @@ pub(crate) const JOURNAL_BYTES: usize = 1 << 20;
 /// second and not for each line.
 pub(crate) const JOURNAL_REST: Duration = Duration::from_millis(10);
 
+/// Bytes of events and actions in one capsule, and so also what the host holds of each client while it
+/// records: a hundred ordinary exchanges, or a head of the largest size and everything that is said to it.
+/// What comes behind is not recorded, and the capsule says so.
+pub(crate) const CAPSULE_BYTES: usize = 128 << 10;
+
+/// Bytes of the largest file that is read as a capsule. In a text a byte may take six, and what is around
+/// it takes as much as it does in memory.
+pub(crate) const CAPSULE_FILE_BYTES: u64 = 2 << 20;
+
+/// Capsules of one run. Whoever looks at a thousand of them wants a program to, and a client that fails
+/// again and again should not fill the disk: all of them together stay below a gigabyte, and mostly
+/// below ten megabytes.
+pub(crate) const CAPSULES: usize = 1_000;
+
+/// Capsules that wait to be written. When the disk is slower than that, some are left out.
+pub(crate) const CAPSULES_WAITING: usize = 64;
+
 /// Bytes that a foreign guest may write to stdout and stderr in one client's life: enough for a message
 /// or two about what is wrong with it.
 pub(crate) const GUEST_OUTPUT_BYTES: usize = 4 << 10;
@@ -173,5 +190,5 @@ pub(crate) const FAULTS: u32 = 8;
 /// See [`FAULTS`].
 pub(crate) const PENALTY: Duration = Duration::from_secs(10);
 
-/// Addresses whose faults are remembered at once. Beyond, the oldest is forgotten.
+/// Addresses whose faults are remembered at once. Beyond, new ones are not remembered until old ones are past.
 pub(crate) const SUSPECTS: usize = 4_096;

@@ -3,7 +3,7 @@
 mod config;
 
 use std::fmt;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -15,12 +15,13 @@ use std::{io, thread};
 
 use anyhow::Context;
 use clap::Parser;
+use multiclient::isolate::{self, Progress, Report};
 use multiclient::journal::{Log, Silent, Size};
 use multiclient::{Guest, Inspection, Journal, Limits, Running, Server, Sources, Summary, listen};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::signal::unix::{SignalKind, signal};
 
-use config::{Address, Arguments, Command, Failure, Serve};
+use config::{Address, Arguments, Command, Failure, Isolate, Replay, Serve};
 
 fn main() -> ExitCode {
     let began = Instant::now();
@@ -34,6 +35,8 @@ fn main() -> ExitCode {
     };
     let done = match &arguments.command {
         Some(Command::Inspect { guest }) => inspect(guest.as_deref()),
+        Some(Command::Replay(replay)) => live_again(replay),
+        Some(Command::Isolate(isolate)) => prove(isolate),
         None => serve(&arguments.serve, began),
     };
     done.unwrap_or_else(|failure| {
@@ -45,7 +48,8 @@ fn main() -> ExitCode {
 /// Says a line to the operator. Whoever does not listen any more misses it, and nothing else happens:
 /// `println` and its sister would end the program with a panic.
 fn tell(line: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{line}");
+    // In one piece: the log may be writing too.
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Says a line of what was asked for.
@@ -75,6 +79,49 @@ fn inspect(path: Option<&Path>) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Lives a recorded life again, and says whether it went as it had gone.
+fn live_again(replay: &Replay) -> Result<ExitCode, Failure> {
+    let replay = replay.run()?;
+    answer(format_args!("{replay}"));
+    Ok(if replay.is_identical() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Tries on this machine whether one client can touch another.
+fn prove(isolate: &Isolate) -> Result<ExitCode, Failure> {
+    raise_descriptor_limit();
+    let plan = isolate.plan()?;
+    let watched = io::stderr().is_terminal();
+    let report = isolate::prove(&plan, &mut |progress| match progress {
+        Progress::Trying(claim) if watched => {
+            let _ = write!(io::stderr(), "{}: {}", claim.sentence(), claim.attack());
+        }
+        Progress::Trying(_) => {}
+        Progress::Tried(outcome) => {
+            if watched {
+                // The line that said what is being tried gives way.
+                let _ = write!(io::stderr(), "\r\x1b[2K");
+            }
+            if isolate.json {
+                tell(format_args!("{}", outcome.line()));
+            } else {
+                answer(format_args!("{}", outcome.line()));
+            }
+        }
+    });
+    let report = report.map_err(Failure::host)?;
+    for (path, text) in [(&isolate.junit, Report::junit as fn(&Report) -> String), (&isolate.html, Report::html)] {
+        if let Some(path) = path {
+            std::fs::write(path, text(&report)).map_err(|error| Failure::unwritable(path, &error))?;
+        }
+    }
+    if isolate.json {
+        answer(format_args!("{}", report.json().trim_end()));
+    } else {
+        answer(format_args!("{}", report.line()));
+    }
+    Ok(ExitCode::from(report.exit_code()))
+}
+
 /// Serves until it is told to stop.
 fn serve(serve: &Serve, began: Instant) -> Result<ExitCode, Failure> {
     raise_descriptor_limit();
@@ -91,12 +138,11 @@ fn serve(serve: &Serve, began: Instant) -> Result<ExitCode, Failure> {
     let intro = Introduction::new(serve, &sources, &guest_name, &guest.inspect(), &limits);
     // Before the first client is served: a signal that nobody waits for ends the process at once.
     let signals = signals().map_err(Failure::host)?;
-    let server = Server::new(guest, sources, limits.clone())
-        .settings(serve.settings())
-        .journal(journal)
-        .start(listeners)
-        .context("the server cannot start")
-        .map_err(Failure::host)?;
+    let mut server = Server::new(guest, sources, limits.clone()).settings(serve.settings()).journal(journal);
+    if let Some(capsules) = serve.capsules()? {
+        server = server.capsules(capsules);
+    }
+    let server = server.start(listeners).context("the server cannot start").map_err(Failure::host)?;
     if !serve.quiet {
         intro.say(&server, serve, began);
     }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::task;
@@ -110,6 +110,11 @@ impl Guest {
         &self.bytes
     }
 
+    /// The fingerprint of that component.
+    pub fn sha256(&self) -> String {
+        sha256(&self.bytes)
+    }
+
     /// What the component itself says that it needs and offers, and its fingerprint.
     pub fn inspect(&self) -> Inspection {
         Inspection::new(&self.engine, &self.component, &self.bytes)
@@ -190,7 +195,7 @@ fn pooled(limits: &Limits) -> wasmtime::Config {
 
 /// Bytes of a slot that stay mapped when its client is gone. The built-in guest touches a tenth of it;
 /// what a large listing or a hostile guest has touched beyond goes back to the system.
-const KEPT_RESIDENT: usize = 512 << 10;
+pub(crate) const KEPT_RESIDENT: usize = 512 << 10;
 
 /// Core instances and tables that one component may be made of. Ours has one core module and the small
 /// ones that the component model adds; guests with an adapted standard library have a few more.
@@ -279,14 +284,46 @@ impl Cpu {
     }
 }
 
-/// One client's instance, and its session in it.
+/// One client's session, in an instance of its own.
 pub(crate) struct Sandbox {
+    instance: Held,
+    session: ResourceAny,
+    cpu: Duration,
+}
+
+/// Whether each client gets an instance of its own.
+#[derive(Clone, Default)]
+pub(crate) enum Sharing {
+    /// It does. There is no server that serves otherwise.
+    #[default]
+    Nothing,
+    /// All clients are sessions in one instance, which the first of them makes: what the tests of
+    /// isolation must find broken, or they would not find anything.
+    Instance(Arc<Mutex<Option<Instance>>>),
+}
+
+/// An instance, in its store.
+pub(crate) struct Instance {
     store: Store<Bounds>,
     guest: contract::Guest,
-    session: ResourceAny,
-    limits: Arc<Limits>,
     compiled: Arc<Guest>,
-    cpu: Duration,
+}
+
+enum Held {
+    Own(Instance),
+    Shared(Arc<Mutex<Option<Instance>>>),
+}
+
+impl Held {
+    fn with<T>(&mut self, act: impl FnOnce(&mut Instance) -> T) -> T {
+        match self {
+            Self::Own(instance) => act(instance),
+            Self::Shared(shared) => {
+                let mut instance = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                act(instance.as_mut().expect("a session is made in an instance"))
+            }
+        }
+    }
 }
 
 impl Sandbox {
@@ -297,6 +334,7 @@ impl Sandbox {
         settings: &Settings,
         home: Option<&[u8]>,
         at_capacity: bool,
+        sharing: &Sharing,
     ) -> Result<Self, Ended> {
         let headers: Vec<_> = settings.headers.iter().map(|(name, value)| contract::Field { name, value }).collect();
         let settings = contract::Settings {
@@ -309,6 +347,49 @@ impl Sandbox {
             reports: settings.reports,
             at_capacity,
         };
+        let began = Instant::now();
+        let mut instance = match sharing {
+            Sharing::Nothing => Held::Own(Instance::new(compiled, limits, slow_lane)?),
+            Sharing::Instance(shared) => {
+                let mut instance = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                if instance.is_none() {
+                    *instance = Some(Instance::new(compiled, limits, slow_lane)?);
+                }
+                Held::Shared(Arc::clone(shared))
+            }
+        };
+        let session = instance.with(|instance| instance.session(settings))?;
+        Ok(Self { instance, session, cpu: began.elapsed() })
+    }
+
+    /// Tells the guest what happened, and returns what it wants done, not yet judged (see [`Plan::new`]).
+    pub(crate) fn advance(&mut self, now: u64, event: contract::Event<'_>) -> Result<Vec<contract::Action>, Ended> {
+        let began = Instant::now();
+        let session = self.session;
+        let actions = self.instance.with(|instance| instance.advance(session, now, event));
+        self.cpu += began.elapsed();
+        actions
+    }
+
+    /// The time that the guest has been computing so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.cpu
+    }
+
+    /// What the guest has written to stdout and stderr. Empty for the built-in one, which has neither.
+    pub(crate) fn output(&mut self) -> String {
+        let output = |instance: &mut Instance| instance.store.data().wasi.as_ref().map(|wasi| wasi.output());
+        self.instance.with(output).unwrap_or_default()
+    }
+
+    /// The most memory that the guest has had so far, in bytes.
+    pub(crate) fn memory_peak(&mut self) -> usize {
+        self.instance.with(|instance| instance.store.data().memory_peak)
+    }
+}
+
+impl Instance {
+    fn new(compiled: &Arc<Guest>, limits: &Limits, slow_lane: &Arc<SlowLane>) -> Result<Self, Ended> {
         let bounds = Bounds {
             memory: usize::try_from(limits.memory).unwrap_or(usize::MAX),
             memory_now: 0,
@@ -322,48 +403,35 @@ impl Sandbox {
         store.set_hostcall_fuel(LIFTED_BYTES);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().cpu.tick()));
 
-        let began = Instant::now();
-        let mut instantiated = false;
-        let made = timed(&compiled.ticker, &mut store, |store| {
-            let instance = compiled.pre.instantiate(&mut *store)?;
-            instantiated = true;
-            let handler = instance.multiclient_session_handler().clone();
-            let session = handler.session().call_constructor(store, settings)?;
-            Ok((handler, session))
-        });
-        let (handler, session) = made.map_err(|error| match why(&error, store.data()) {
-            Ended::Trapped { message, backtrace } if !instantiated && backtrace.is_empty() => Ended::HostFault(message),
-            ended => ended,
-        })?;
-        let (limits, compiled) = (Arc::clone(limits), Arc::clone(compiled));
-        Ok(Self { store, guest: handler, session, limits, compiled, cpu: began.elapsed() })
+        let made = timed(&compiled.ticker, &mut store, |store| compiled.pre.instantiate(store));
+        match made {
+            Ok(guest) => {
+                let guest = guest.multiclient_session_handler().clone();
+                Ok(Self { store, guest, compiled: Arc::clone(compiled) })
+            }
+            Err(error) => Err(match why(&error, store.data()) {
+                // Of what fails before the guest runs, the guest knows nothing.
+                Ended::Trapped { message, backtrace } if backtrace.is_empty() => Ended::HostFault(message),
+                ended => ended,
+            }),
+        }
     }
 
-    /// Tells the guest what happened, and returns what it wants done.
-    pub(crate) fn advance(&mut self, event: contract::Event<'_>) -> Result<Plan, Ended> {
-        let (began, now) = (Instant::now(), now());
-        let (guest, session) = (&self.guest, self.session);
-        let actions = timed(&self.compiled.ticker, &mut self.store, |store| {
-            guest.session().call_advance(store, session, now, event)
-        });
-        self.cpu += began.elapsed();
-        let actions = actions.map_err(|error| why(&error, self.store.data()))?;
-        Plan::new(actions, &self.limits).map_err(Ended::Breach)
+    fn session(&mut self, settings: contract::Settings<'_>) -> Result<ResourceAny, Ended> {
+        let Self { store, guest, compiled } = self;
+        let made = timed(&compiled.ticker, store, |store| guest.session().call_constructor(store, settings));
+        made.map_err(|error| why(&error, store.data()))
     }
 
-    /// The time that the guest has been computing so far.
-    pub(crate) fn cpu(&self) -> Duration {
-        self.cpu
-    }
-
-    /// What the guest has written to stdout and stderr. Empty for the built-in one, which has neither.
-    pub(crate) fn output(&self) -> String {
-        self.store.data().wasi.as_ref().map(|wasi| wasi.output()).unwrap_or_default()
-    }
-
-    /// The most memory that the guest has had so far, in bytes.
-    pub(crate) fn memory_peak(&self) -> usize {
-        self.store.data().memory_peak
+    fn advance(
+        &mut self,
+        session: ResourceAny,
+        now: u64,
+        event: contract::Event<'_>,
+    ) -> Result<Vec<contract::Action>, Ended> {
+        let Self { store, guest, compiled } = self;
+        let advance = |store: &mut Store<Bounds>| guest.session().call_advance(store, session, now, event);
+        timed(&compiled.ticker, store, advance).map_err(|error| why(&error, store.data()))
     }
 }
 
@@ -420,7 +488,8 @@ fn backtrace(error: &wasmtime::Error) -> Vec<String> {
         .collect()
 }
 
-fn now() -> u64 {
+/// The time, as a guest is told it.
+pub(crate) fn now() -> u64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
@@ -454,7 +523,7 @@ pub(crate) enum Wait {
 }
 
 impl Plan {
-    fn new(actions: Vec<contract::Action>, limits: &Limits) -> Result<Self, Breach> {
+    pub(crate) fn new(actions: Vec<contract::Action>, limits: &Limits) -> Result<Self, Breach> {
         use contract::Action;
         if actions.len() > limits.actions {
             return Err(Breach::TooManyActions(actions.len()));
@@ -491,65 +560,5 @@ impl Plan {
             waits = true;
         }
         if waits { Ok(plan) } else { Err(Breach::NoWait) }
-    }
-}
-
-#[cfg(test)]
-mod bench {
-    use super::*;
-    #[test]
-    fn bench() {
-        let limits = Limits::default();
-        let guest = Arc::new(Guest::built_in(&limits).unwrap());
-        let limits = Arc::new(limits);
-        let lane = Arc::new(SlowLane::default());
-        let settings = Settings::default();
-        let n = 20000;
-        let time = |what: &str, f: &mut dyn FnMut()| {
-            for _ in 0..2000 {
-                f()
-            }
-            let t = Instant::now();
-            for _ in 0..n {
-                f()
-            }
-            println!("{what}: {:.2} us", t.elapsed().as_secs_f64() * 1e6 / n as f64);
-        };
-        time("store", &mut || {
-            let mut s = Store::new(&guest.engine, ());
-            s.set_epoch_deadline(1);
-        });
-        time("start+drop", &mut || {
-            Sandbox::start(&guest, &limits, &lane, &settings, None, false).unwrap();
-        });
-        let req = b"GET /small.bin HTTP/1.1\r\nHost: 127.0.0.1:18080\r\nConnection: close\r\n\r\n";
-        time("start+received+drop", &mut || {
-            let mut s = Sandbox::start(&guest, &limits, &lane, &settings, None, false).unwrap();
-            s.advance(contract::Event::Received(req)).unwrap();
-        });
-        let facts = || {
-            contract::Event::Opened(Ok(contract::Found::Source(contract::Facts {
-                window: contract::Window { start: 0, end: 1024, final_: true },
-                modified: Some(1_700_000_000_000),
-                version: "6b033142.133ac991-9fe6d-99603e",
-                media_type: None,
-            })))
-        };
-        time("full", &mut || {
-            let mut s = Sandbox::start(&guest, &limits, &lane, &settings, None, false).unwrap();
-            s.advance(contract::Event::Received(req)).unwrap();
-            s.advance(facts()).unwrap();
-        });
-        let req = b"GET /small.bin HTTP/1.1\r\nHost: 127.0.0.1:18080\r\n\r\n";
-        let mut s = Sandbox::start(&guest, &limits, &lane, &settings, None, false).unwrap();
-        let mut i = 0;
-        time("keepalive", &mut || {
-            i += 1;
-            if i % 5000 == 0 {
-                s = Sandbox::start(&guest, &limits, &lane, &settings, None, false).unwrap();
-            }
-            s.advance(contract::Event::Received(req)).unwrap();
-            s.advance(facts()).unwrap();
-        });
     }
 }

@@ -2,25 +2,27 @@
 //!
 //! A loop is a thread with an event queue of its own and some of the clients; a client stays on its loop.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::capsule::Recording;
 use crate::client::Client;
-use crate::ended::{Ended, Life};
+use crate::crowd::{Admission, Crowd, Summary};
+use crate::ended::Life;
 use crate::journal::Journal;
-use crate::limits::{ACCEPT_REST, ACCEPTS_IN_A_ROW, FAULTS, Limits, PENALTY, SLOW_THREADS, SUSPECTS};
-use crate::sandbox::Guest;
+use crate::keeper::{Capsules, Keeper};
+use crate::limits::{ACCEPT_REST, ACCEPTS_IN_A_ROW, Limits, SLOW_THREADS};
+use crate::sandbox::{Guest, Sharing};
 use crate::slow_lane::SlowLane;
 use crate::socket::{self, Socket};
 use crate::sources::Sources;
@@ -48,6 +50,8 @@ pub struct Server {
     settings: Settings,
     journal: Arc<dyn Journal>,
     loops: usize,
+    capsules: Option<Capsules>,
+    sharing: Sharing,
 }
 
 /// A running server. Dropping it cuts all clients off.
@@ -58,22 +62,6 @@ pub struct Running {
     loops: Vec<Runtime>,
 }
 
-/// What a server did, when it is over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Clients that were admitted.
-    pub clients: u64,
-    /// Bytes that went to them.
-    pub bytes_out: u64,
-    /// Clients whose guest failed, broke the contract or ran into a limit.
-    pub guest_failures: u64,
-    /// Clients that were cut off because the server stopped.
-    pub cut_off: u64,
-    /// Clients that were closed at once, because the server or their address had too many, or because
-    /// clients of their address had failed too often.
-    pub turned_away: u64,
-}
-
 /// What all clients of a server have in common.
 pub(crate) struct Shared {
     guest: RwLock<Arc<Guest>>,
@@ -81,6 +69,9 @@ pub(crate) struct Shared {
     pub(crate) limits: Arc<Limits>,
     pub(crate) settings: Settings,
     pub(crate) journal: Arc<dyn Journal>,
+    /// Where lives are recorded.
+    keeper: Option<Keeper>,
+    pub(crate) sharing: Sharing,
     crowd: Arc<Crowd>,
     numbers: AtomicU64,
 }
@@ -100,7 +91,16 @@ impl Server {
     pub fn new(guest: Arc<Guest>, sources: Sources, limits: Limits) -> Self {
         let loops = thread::available_parallelism().map_or(1, usize::from);
         let journal = Arc::new(crate::journal::Silent);
-        Self { guest, sources, limits, settings: Settings::default(), journal, loops }
+        Self {
+            guest,
+            sources,
+            limits,
+            settings: Settings::default(),
+            journal,
+            loops,
+            capsules: None,
+            sharing: Sharing::default(),
+        }
     }
 
     /// How to answer where there is a choice.
@@ -115,9 +115,21 @@ impl Server {
         self
     }
 
+    /// Records clients, and keeps capsules of them.
+    pub fn capsules(mut self, capsules: Capsules) -> Self {
+        self.capsules = Some(capsules);
+        self
+    }
+
     /// How many threads serve clients; the default is one for each core. At least 1.
     pub fn loops(mut self, loops: usize) -> Self {
         self.loops = loops.max(1);
+        self
+    }
+
+    /// Whether each client gets an instance of its own. For the tests of isolation.
+    pub(crate) fn sharing(mut self, sharing: Sharing) -> Self {
+        self.sharing = sharing;
         self
     }
 
@@ -128,12 +140,17 @@ impl Server {
         for listener in &listeners {
             prepare(listener, &self.limits)?;
         }
+        let keeper = self.capsules.map(|capsules| {
+            Keeper::start(capsules, self.settings.clone(), self.sources.only(), Arc::clone(&self.journal))
+        });
         let shared = Arc::new(Shared {
+            keeper: keeper.transpose()?,
             guest: RwLock::new(self.guest),
             sources: self.sources,
             limits: Arc::new(self.limits),
             settings: self.settings,
             journal: self.journal,
+            sharing: self.sharing,
             crowd: Arc::default(),
             numbers: AtomicU64::new(0),
         });
@@ -195,7 +212,7 @@ impl Running {
 
     /// What it has done so far.
     pub fn summary(&self) -> Summary {
-        self.shared.crowd.lock().summary
+        self.shared.crowd.summary()
     }
 
     /// Stops: drains for at most `patience`, cuts off whoever is left, and says what it did.
@@ -205,6 +222,9 @@ impl Running {
             self.cut();
             // Each client hears of it at its next turn.
             self.wait(CUT);
+        }
+        if let Some(keeper) = &self.shared.keeper {
+            keeper.flush();
         }
         self.summary()
     }
@@ -311,152 +331,20 @@ impl Shared {
         }
     }
 
+    /// Begins to record a client, where clients are recorded.
+    pub(crate) fn record(&self, client: &Client, guest: &Arc<Guest>) -> Option<Box<Recording>> {
+        self.keeper.as_ref()?.record(client.number, client.admission.at_capacity(), guest, &self.limits)
+    }
+
+    /// Keeps what was recorded of a life that is over, if it is worth it, and says where.
+    pub(crate) fn keep(&self, recording: Box<Recording>, life: &Life) -> Option<String> {
+        self.keeper.as_ref()?.take(recording, life, &*self.journal)
+    }
+
     /// Counts a life that is over, and tells of it.
     pub(crate) fn ended(&self, life: &Life) {
-        let mut crowd = self.crowd.lock();
-        crowd.summary.bytes_out += life.bytes_out;
-        crowd.summary.guest_failures += u64::from(life.ended.is_guests_fault());
-        crowd.summary.cut_off += u64::from(life.ended == Ended::ShutDown);
-        if life.ended.is_guests_fault()
-            && let Some(address) = life.peer.and_then(|peer| counted_as(peer.ip()))
-        {
-            crowd.suspects.fault(address, Instant::now());
-        }
-        drop(crowd);
+        self.crowd.ended(life);
         self.journal.ended(life);
-    }
-}
-
-/// Who is there.
-#[derive(Default)]
-struct Crowd {
-    state: Mutex<Present>,
-    empty: Condvar,
-}
-
-#[derive(Default)]
-struct Present {
-    clients: usize,
-    /// Whether somebody waits for them to leave: telling nobody costs a system call too.
-    awaited: bool,
-    by_address: HashMap<IpAddr, usize>,
-    suspects: Suspects,
-    summary: Summary,
-}
-
-/// Addresses whose clients ended by their guest's fault not long ago.
-#[derive(Default)]
-struct Suspects(HashMap<IpAddr, Suspect>);
-
-struct Suspect {
-    faults: u32,
-    last: Instant,
-}
-
-impl Suspects {
-    fn fault(&mut self, address: IpAddr, now: Instant) {
-        if self.0.len() >= SUSPECTS && !self.0.contains_key(&address) {
-            self.0.retain(|_, suspect| now.duration_since(suspect.last) < PENALTY);
-            // All of them are recent. One more or less makes no difference to whoever has so many addresses.
-            if self.0.len() >= SUSPECTS {
-                return;
-            }
-        }
-        let suspect = self.0.entry(address).or_insert(Suspect { faults: 0, last: now });
-        if now.duration_since(suspect.last) >= PENALTY {
-            suspect.faults = 0;
-        }
-        suspect.faults = suspect.faults.saturating_add(1);
-        suspect.last = now;
-    }
-
-    /// Whether an address has to stay away for now.
-    fn is_barred(&self, address: IpAddr, now: Instant) -> bool {
-        !self.0.is_empty()
-            && self
-                .0
-                .get(&address)
-                .is_some_and(|suspect| suspect.faults >= FAULTS && now.duration_since(suspect.last) < PENALTY)
-    }
-}
-
-/// A client's place among the others, given back when it is dropped.
-pub(crate) struct Admission {
-    crowd: Arc<Crowd>,
-    counted: Option<IpAddr>,
-    at_capacity: bool,
-}
-
-impl Admission {
-    /// None: there is no place, not even in the reserve.
-    fn new(crowd: &Arc<Crowd>, peer: Option<SocketAddr>, limits: &Limits) -> Option<Self> {
-        let address = peer.and_then(|peer| counted_as(peer.ip()));
-        let mut present = crowd.lock();
-        let barred = address.is_some_and(|address| present.suspects.is_barred(address, Instant::now()));
-        let counted = address.filter(|_| limits.clients_per_address > 0);
-        let neighbours = counted.and_then(|address| present.by_address.get(&address)).copied().unwrap_or_default();
-        let crowded = counted.is_some() && neighbours >= limits.clients_per_address;
-        if barred || crowded || present.clients >= limits.clients + limits.reserve {
-            present.summary.turned_away += 1;
-            return None;
-        }
-        let at_capacity = present.clients >= limits.clients;
-        present.clients += 1;
-        present.summary.clients += 1;
-        if let Some(address) = counted {
-            present.by_address.insert(address, neighbours + 1);
-        }
-        drop(present);
-        Some(Self { crowd: Arc::clone(crowd), counted, at_capacity })
-    }
-
-    /// Whether this place is one of the reserve, there to be told that the server is full.
-    pub(crate) fn at_capacity(&self) -> bool {
-        self.at_capacity
-    }
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        let mut present = self.crowd.lock();
-        present.clients -= 1;
-        if let Some(address) = self.counted
-            && let Some(count) = present.by_address.get_mut(&address)
-        {
-            *count -= 1;
-            if *count == 0 {
-                present.by_address.remove(&address);
-            }
-        }
-        if present.clients == 0 && present.awaited {
-            self.crowd.empty.notify_all();
-        }
-    }
-}
-
-impl Crowd {
-    fn lock(&self) -> MutexGuard<'_, Present> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait_until_empty(&self, patience: Duration) -> bool {
-        let began = Instant::now();
-        let mut present = self.lock();
-        present.awaited = true;
-        while present.clients > 0 {
-            let Some(left) = patience.checked_sub(began.elapsed()) else { return false };
-            (present, _) = self.empty.wait_timeout(present, left).unwrap_or_else(PoisonError::into_inner);
-        }
-        true
-    }
-}
-
-/// The address that a client counts for; none if it does not count.
-fn counted_as(address: IpAddr) -> Option<IpAddr> {
-    match address.to_canonical() {
-        IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST) => None,
-        IpAddr::V4(address) => Some(address.into()),
-        IpAddr::V6(address) => Some(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),
     }
 }
 

@@ -470,10 +470,11 @@ impl Connection {
         Self { socket, unread: Vec::new() }
     }
 
-    /// Takes little of what is sent to it ahead of being read.
+    /// Has little on the way to it that it has not read, and little from it that the server has not.
     pub(crate) fn with_small_buffer(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).and_then(|socket| {
             socket.set_recv_buffer_size(16 << 10)?;
+            socket.set_send_buffer_size(16 << 10)?;
             Ok(socket)
         });
         Self::through(socket, &address.into())

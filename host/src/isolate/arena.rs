@@ -1,0 +1,276 @@
+//! Where claims are tried: what is published, the servers that publish it, and what this process holds.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use tempfile::TempDir;
+
+use super::{Failure, Noise, Plan, Weakness};
+use crate::sandbox::Sharing;
+use crate::{Ended, Guest, Inspection, Journal, Life, Limits, Running, Server, Sources, listen};
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// As it serves.
+    Fresh,
+    /// The control: one instance for all, and no limits.
+    Shared,
+}
+
+/// What all trials have in common.
+pub(super) struct Ground<'a> {
+    pub(super) plan: &'a Plan,
+    /// Of what is made for the trials.
+    _folder: TempDir,
+    made: PathBuf,
+    published: PathBuf,
+    /// What the victims ask for.
+    pub(super) pieces: Vec<Piece>,
+    /// The target of the longest thing there is.
+    pub(super) longest: String,
+    limited: Arc<Guest>,
+    /// Compiled when it is first wanted.
+    unlimited: Mutex<Option<Arc<Guest>>>,
+}
+
+/// Something that a victim asks for, and what it must get.
+pub(super) struct Piece {
+    pub(super) target: String,
+    /// Where it is in the file; none: it is the whole file.
+    pub(super) range: Option<(u64, u64)>,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A server, and what is heard of its clients.
+pub(super) struct Arena {
+    server: Running,
+    pub(super) ends: Arc<Ends>,
+}
+
+/// Counts what must not happen to anybody.
+#[derive(Debug, Default)]
+pub(super) struct Ends {
+    host_faults: AtomicU64,
+    first_fault: Mutex<Option<String>>,
+}
+
+impl Journal for Ends {
+    fn ended(&self, life: &Life) {
+        if let Ended::HostFault(what) = &life.ended {
+            self.host_faults.fetch_add(1, Ordering::Relaxed);
+            self.first_fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| what.clone());
+        }
+    }
+}
+
+impl Ends {
+    pub(super) fn host_faults(&self) -> u64 {
+        self.host_faults.load(Ordering::Relaxed)
+    }
+}
+
+/// Bytes that look for a secret outside of what is published find this.
+pub(super) const SECRET: &str = "this file is not published";
+
+/// The bytes of a file that a victim asks for whole; of longer ones, it asks for parts of a quarter of that.
+const WHOLE: u64 = 256 << 10;
+
+
+/// Names that lead out of what is published, or to what is hidden in it.
+pub(super) const NAMES_ELSEWHERE: [&str; 12] = [
+    "../secret.txt",
+    "../../etc/passwd",
+    "/etc/passwd",
+    "films/../../secret.txt",
+    "link-to-secret.txt",
+    "link-to-root/etc/passwd",
+    "link-to-root",
+    ".hidden",
+    "films/.",
+    "..",
+    "small.ts/",
+    "/proc/self/environ",
+];
+
+/// Under which every server but the weakened serves.
+pub(super) fn limits() -> Limits {
+    Limits::default()
+}
+
+/// The control has no limits but those that keep it from taking the machine down.
+fn no_limits() -> Limits {
+    let cpu_per_event = Duration::from_millis(600);
+    Limits { memory: 64 << 20, cpu_per_event, ..limits() }
+}
+
+impl<'a> Ground<'a> {
+    pub(super) fn prepare(plan: &'a Plan) -> Result<Self, Failure> {
+        let failed = || Failure::of::<io::Error>("the trial cannot be prepared");
+        let folder = tempfile::tempdir().map_err(failed())?;
+        let made = folder.path().join("published");
+        make(&made, &mut Noise(plan.seed)).map_err(failed())?;
+        let published = plan.source.clone().unwrap_or_else(|| made.clone());
+        let files = files(&published).map_err(failed())?;
+        let longest = files.iter().max_by_key(|(_, _, size)| *size);
+        let longest = longest.map(|(_, target, _)| target.clone()).ok_or_else(|| Failure {
+            doing: "the trial cannot be prepared",
+            why: format!("there is no file in {}", published.display()),
+        })?;
+        let pieces = pieces(&files, &mut Noise(plan.seed)).map_err(failed())?;
+        let limited = Arc::new(compile(plan, &limits())?);
+        Ok(Self { plan, _folder: folder, made, published, pieces, longest, limited, unlimited: Mutex::new(None) })
+    }
+
+    pub(super) fn inspection(&self) -> Inspection {
+        self.limited.inspect()
+    }
+
+    /// A server of what is published.
+    pub(super) fn arena(&self, role: Role) -> Result<Arena, Failure> {
+        self.serve(&self.published, role)
+    }
+
+    /// A server of the files that were made for the trials, whatever else is published.
+    pub(super) fn arena_of_made(&self) -> Result<Arena, Failure> {
+        self.serve(&self.made, Role::Fresh)
+    }
+
+    fn serve(&self, published: &Path, role: Role) -> Result<Arena, Failure> {
+        let weakness = self.plan.weakness;
+        let shares = role == Role::Shared || weakness == Some(Weakness::SharedInstance);
+        let sharing = if shares { Sharing::Instance(Arc::default()) } else { Sharing::Nothing };
+        let (guest, limits) = if role == Role::Shared || weakness == Some(Weakness::NoLimits) {
+            (self.unlimited()?, no_limits())
+        } else {
+            (Arc::clone(&self.limited), limits())
+        };
+        let ends = Arc::new(Ends::default());
+        let journal: Arc<dyn Journal> = Arc::<Ends>::clone(&ends);
+        let sources = Sources::at(published).map_err(Failure::of("there is nothing to serve"))?;
+        let failed = || Failure::of::<io::Error>("a server cannot be started");
+        let listener = listen::tcp((Ipv4Addr::LOCALHOST, 0).into()).map_err(failed())?;
+        let server = Server::new(guest, sources, limits).sharing(sharing).journal(journal);
+        let server = server.start(vec![listener]).map_err(failed())?;
+        Ok(Arena { server, ends })
+    }
+
+    fn unlimited(&self) -> Result<Arc<Guest>, Failure> {
+        let mut unlimited = self.unlimited.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(guest) = &*unlimited {
+            return Ok(Arc::clone(guest));
+        }
+        let guest = Arc::new(compile(self.plan, &no_limits())?);
+        Ok(Arc::clone(unlimited.insert(guest)))
+    }
+}
+
+fn compile(plan: &Plan, limits: &Limits) -> Result<Guest, Failure> {
+    let failed = "the guest cannot be prepared";
+    match &plan.guest {
+        Some((component, grants)) => {
+            Guest::foreign(component.clone(), limits, grants).map_err(Failure::of(failed))
+        }
+        None => Guest::faulty(limits).map_err(Failure::of(failed)),
+    }
+}
+
+impl Arena {
+    pub(super) fn address(&self) -> SocketAddr {
+        self.server.addresses()[0]
+    }
+
+    /// Waits until all clients are gone, and says whether they are.
+    pub(super) fn wait(&self) -> bool {
+        self.server.wait(Duration::from_secs(3))
+    }
+}
+
+/// Makes what is published where nobody says what to publish, and a secret beside it.
+fn make(published: &Path, noise: &mut Noise) -> io::Result<()> {
+    fs::create_dir_all(published.join("films"))?;
+    fs::write(published.join("small.ts"), noise.bytes(1_000))?;
+    fs::write(published.join("large.ts"), noise.bytes(200_000))?;
+    // Without content: it is there to be longer than every buffer.
+    File::create(published.join("long.mp4"))?.set_len(64 << 20)?;
+    let secret = published.with_file_name("secret.txt");
+    fs::write(&secret, SECRET)?;
+    fs::write(published.join(".hidden"), SECRET)?;
+    symlink(&secret, published.join("link-to-secret.txt"))?;
+    symlink("/", published.join("link-to-root"))
+}
+
+/// The files that are published, each with its target and its size.
+fn files(published: &Path) -> io::Result<Vec<(PathBuf, String, u64)>> {
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    const ENOUGH: usize = 64;
+    let mut paths = if published.is_dir() {
+        fs::read_dir(published)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?
+    } else {
+        vec![std::path::absolute(published)?]
+    };
+    paths.sort();
+    let mut files = Vec::new();
+    for path in paths {
+        let Some(name) = path.file_name().map(OsStrExt::as_bytes) else { continue };
+        let metadata = path.symlink_metadata()?;
+        if name.starts_with(b".") || (!metadata.is_file() && published.is_dir()) || metadata.len() == 0 {
+            continue;
+        }
+        let target = format!("/{}", percent_encode(name, KEPT));
+        files.push((path.clone(), target, path.metadata()?.len()));
+        if files.len() == ENOUGH {
+            break;
+        }
+    }
+    Ok(files)
+}
+
+/// What victims ask for of these files.
+fn pieces(files: &[(PathBuf, String, u64)], noise: &mut Noise) -> io::Result<Vec<Piece>> {
+    const PARTS: usize = 2;
+    let mut pieces = Vec::new();
+    for (path, target, size) in files {
+        if *size <= WHOLE {
+            pieces.push(Piece { target: target.clone(), range: None, bytes: fs::read(path)? });
+            continue;
+        }
+        for _ in 0..PARTS {
+            let count = WHOLE / 4;
+            let offset = noise.next() % (size - count);
+            let mut bytes = vec![0; usize::try_from(count).expect("it is small")];
+            File::open(path)?.read_exact_at(&mut bytes, offset)?;
+            pieces.push(Piece { target: target.clone(), range: Some((offset, offset + count - 1)), bytes });
+        }
+    }
+    Ok(pieces)
+}
+
+/// What this process holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Footprint {
+    pub(super) memory: u64,
+    pub(super) descriptors: usize,
+}
+
+impl Footprint {
+    pub(super) fn now() -> Self {
+        let descriptors = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+        Self { memory: resident_bytes(), descriptors }
+    }
+}
+
+/// The memory that this process has in RAM. Exact: what `statm` says may be some pages behind.
+pub(super) fn resident_bytes() -> u64 {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    let kib = rollup.lines().find_map(|line| line.strip_prefix("Rss:")?.trim().strip_suffix(" kB"));
+    kib.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or_default() * 1024
+}
