@@ -10,6 +10,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use support::{Connection, Folder, PATIENCE, Server, eventually, multiclient, run_within, skipped};
@@ -315,6 +316,21 @@ fn stopping_lets_downloads_end_and_takes_no_new_clients() {
     let stopped = server.wait();
     assert_eq!(stopped.code, Some(0), "{:#?}", stopped.lines);
     assert!(stopped.summary().ends_with(", 0 cut off"), "{}", stopped.summary());
+}
+
+#[test]
+fn clients_that_only_stay_do_not_delay_the_stop() {
+    let folder = Folder::new();
+    let server = Server::start(folder.file("film.mp4", "film"), &["--drain", "1h"]);
+    let mut stay: Vec<_> = (0..40).map(|_| server.connect()).collect();
+    for connection in &mut stay[..20] {
+        connection.get("/film.mp4").is(200, b"film");
+    }
+    let began = Instant::now();
+    let stopped = server.stop();
+    // Less than the time that is given to whoever is in the middle of something.
+    assert!(began.elapsed() < Duration::from_millis(1_500), "{:?}", began.elapsed());
+    assert_eq!((stopped.code, stopped.summary().ends_with(", 0 cut off")), (Some(0), true), "{}", stopped.summary());
 }
 
 #[test]

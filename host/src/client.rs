@@ -101,6 +101,15 @@ enum Asking {
     Speaking { since: Instant },
 }
 
+/// How far a client's session has come in hearing that the server stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// What has arrived is taken to it once more.
+    LastCall,
+    Told,
+}
+
 struct Living {
     client: Client,
     /// Made when the first bytes come; given up when it will not be asked again.
@@ -110,7 +119,7 @@ struct Living {
     /// Whether `receive` may find something without waiting.
     unread: bool,
     client_finished: bool,
-    told_to_stop: bool,
+    stopping: Stopping,
     /// When the exchange that is under way began, and what had been sent by then.
     exchange_since: Instant,
     exchange_from: u64,
@@ -130,7 +139,7 @@ impl Living {
             asking: Asking::Silent { since: accepted, phase: Phase::Head },
             unread: true,
             client_finished: false,
-            told_to_stop: false,
+            stopping: Stopping::No,
             exchange_since: accepted,
             exchange_from: 0,
             pace,
@@ -197,11 +206,6 @@ impl Living {
 
     async fn receive(&mut self) -> Result<Plan, Ended> {
         loop {
-            let stops = *self.client.stop.borrow() != Stop::No && !self.told_to_stop;
-            if stops && self.sandbox.is_some() {
-                self.told_to_stop = true;
-                return self.advance(contract::Event::Stopping);
-            }
             if self.client_finished {
                 // The guest goes on asking a client that has said its last word.
                 return Err(Ended::Disconnected);
@@ -211,16 +215,16 @@ impl Living {
             {
                 return Ok(plan);
             }
-            if stops {
-                // A client that has said nothing so far loses nothing. One whose request had arrived
-                // when the server was asked to stop still gets its reply.
-                return Err(Ended::Finished);
-            }
-            self.wait_for_bytes().await?;
-            // Also when it was the stop that ended the wait: a request that has arrived is still answered,
-            // and from whom nothing has arrived nothing is expected (see `close`).
-            if let Some(plan) = self.try_receive()? {
-                return Ok(plan);
+            let stops = *self.client.stop.borrow() != Stop::No;
+            match self.stopping {
+                // What has arrived by now came before the stop, and is still answered.
+                Stopping::No if stops => (self.stopping, self.unread) = (Stopping::LastCall, true),
+                Stopping::LastCall => {
+                    self.stopping = Stopping::Told;
+                    // A client that has said nothing so far loses nothing.
+                    return if self.sandbox.is_some() { self.advance(contract::Event::Stopping) } else { Err(Ended::Finished) };
+                }
+                Stopping::No | Stopping::Told => self.wait_for_bytes().await?,
             }
         }
     }
@@ -289,7 +293,7 @@ impl Living {
         // The socket may have been filled since it was registered; the attempt that follows finds out.
         self.unread = true;
         let Client { socket, stop, .. } = &mut self.client;
-        let woken = if self.told_to_stop { Stop::Now } else { Stop::Drain };
+        let woken = if self.stopping == Stopping::Told { Stop::Now } else { Stop::Drain };
         until(socket.readable(), deadline, phase, stop, woken).await
     }
 

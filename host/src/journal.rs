@@ -381,17 +381,13 @@ impl fmt::Display for Size {
         if self.0 < 1024 {
             return write!(f, "{} B", self.0);
         }
-        let mut tenths = u128::from(self.0) * 10;
-        let mut unit = 0;
-        tenths /= 1024;
-        while tenths >= 10_240 && unit + 1 < UNITS.len() {
-            tenths /= 1024;
-            unit += 1;
-        }
+        let exponent = self.0.ilog2() / 10;
+        let unit = UNITS[exponent as usize - 1];
+        let tenths = (u128::from(self.0) * 10 + (1 << (10 * exponent - 1))) >> (10 * exponent);
         if tenths < 1_000 && !tenths.is_multiple_of(10) {
-            write!(f, "{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+            write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
         } else {
-            write!(f, "{} {}", tenths / 10, UNITS[unit])
+            write!(f, "{} {unit}", tenths / 10)
         }
     }
 }
@@ -426,7 +422,7 @@ mod tests {
             (320 << 10, "320 KiB"),
             (1_503_238_553, "1.4 GiB"),
             (1 << 20, "1 MiB"),
-            (u64::MAX, "15.9 EiB"),
+            (u64::MAX, "16 EiB"),
         ] {
             assert_eq!(Size(bytes).to_string(), text);
         }

@@ -136,6 +136,10 @@ pub(crate) const SLOW_THREADS: usize = 16;
 /// New clients taken from one listener before others get their turn.
 pub(crate) const ACCEPTS_IN_A_ROW: usize = 64;
 
+/// Clients taken from one listener when the server is asked to stop: those that were waiting by then, and
+/// not the ones that go on coming.
+pub(crate) const ACCEPTS_AT_STOP: usize = BACKLOG as usize;
+
 /// Clients whose connection is made and not yet accepted, for each listener. A dropped SYN is sent again
 /// after a second, so a short queue is seen as a slow server.
 pub(crate) const BACKLOG: i32 = 4_096;

@@ -21,7 +21,7 @@ use crate::crowd::{Admission, Crowd, Summary};
 use crate::ended::Life;
 use crate::journal::Journal;
 use crate::keeper::{Capsules, Keeper};
-use crate::limits::{ACCEPT_REST, ACCEPTS_IN_A_ROW, Limits, SLOW_THREADS};
+use crate::limits::{ACCEPT_REST, ACCEPTS_AT_STOP, ACCEPTS_IN_A_ROW, Limits, SLOW_THREADS};
 use crate::sandbox::{Guest, Sharing};
 use crate::slow_lane::SlowLane;
 use crate::socket::{self, Socket};
@@ -268,11 +268,14 @@ enum Accepted {
 
 impl Door {
     async fn admit(self) {
-        let Ok(listener) = socket::register(self.listener) else { return };
-        let mut stop = self.stop;
-        loop {
+        let Self { listener, shared, slow_lane, mut stop } = self;
+        let Ok(listener) = socket::register(listener) else { return };
+        let mut stops = false;
+        while !stops {
             tokio::select! {
-                _ = stop.wait_for(|stop| *stop != Stop::No) => return,
+                biased;
+                // Who has been connected by now is still taken in; then the listener is closed.
+                _ = stop.wait_for(|stop| *stop != Stop::No) => stops = true,
                 ready = listener.readable() => match ready {
                     Ok(mut ready) => ready.clear_ready(),
                     Err(_) => return,
@@ -281,16 +284,18 @@ impl Door {
             let mut in_a_row = 0;
             loop {
                 match accept(listener.as_fd()) {
-                    Accepted::Client(socket, peer) => self.shared.welcome(socket, peer, &self.slow_lane, &stop),
+                    Accepted::Client(socket, peer) => shared.welcome(socket, peer, &slow_lane, &stop),
                     Accepted::Nobody => break,
+                    Accepted::Short if stops => break,
                     Accepted::Short => tokio::time::sleep(ACCEPT_REST).await,
                 }
                 in_a_row += 1;
                 if in_a_row % ACCEPTS_IN_A_ROW == 0 {
+                    stops |= *stop.borrow() != Stop::No;
                     tokio::task::yield_now().await;
                 }
-                if *stop.borrow() != Stop::No {
-                    return;
+                if stops && in_a_row > ACCEPTS_AT_STOP {
+                    break;
                 }
             }
         }

@@ -84,7 +84,6 @@ pub(super) const SECRET: &str = "this file is not published";
 /// The bytes of a file that a victim asks for whole; of longer ones, it asks for parts of a quarter of that.
 const WHOLE: u64 = 256 << 10;
 
-
 /// Names that lead out of what is published, or to what is hidden in it.
 pub(super) const NAMES_ELSEWHERE: [&str; 12] = [
     "../secret.txt",
@@ -108,8 +107,8 @@ pub(super) fn limits() -> Limits {
 
 /// The control has no limits but those that keep it from taking the machine down.
 fn no_limits() -> Limits {
-    let cpu_per_event = Duration::from_millis(600);
-    Limits { memory: 64 << 20, cpu_per_event, ..limits() }
+    let (cpu_per_event, cpu_without_progress) = (Duration::from_millis(600), Duration::from_millis(600));
+    Limits { memory: 64 << 20, cpu_per_event, cpu_without_progress, ..limits() }
 }
 
 impl<'a> Ground<'a> {
@@ -176,9 +175,7 @@ impl<'a> Ground<'a> {
 fn compile(plan: &Plan, limits: &Limits) -> Result<Guest, Failure> {
     let failed = "the guest cannot be prepared";
     match &plan.guest {
-        Some((component, grants)) => {
-            Guest::foreign(component.clone(), limits, grants).map_err(Failure::of(failed))
-        }
+        Some((component, grants)) => Guest::foreign(component.clone(), limits, grants).map_err(Failure::of(failed)),
         None => Guest::faulty(limits).map_err(Failure::of(failed)),
     }
 }

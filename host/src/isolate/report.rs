@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::claim::Claim;
-use super::trial::Timeline;
 use super::page;
+use super::trial::Timeline;
 
 /// Whether a claim holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,5 +303,42 @@ impl fmt::Display for Verdict {
             Self::Inconclusive => "inconclusive",
             Self::NotApplicable => "not applicable",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(verdicts: &[Verdict]) -> Report {
+        let outcome = |verdict: &Verdict| Outcome { verdict: *verdict, ..Outcome::not_applicable(Claim::Crash) };
+        let outcomes = verdicts.iter().map(outcome).collect();
+        Report { outcomes, seed: 1, guest: String::new(), took: Duration::ZERO }
+    }
+
+    #[test]
+    fn one_broken_claim_breaks_them_all_and_nothing_shown_is_not_held() {
+        use Verdict::{Broken, Held, Inconclusive, NotApplicable};
+        for (verdicts, exit_code) in [
+            (&[Held, Held, NotApplicable][..], 0),
+            (&[Held, Inconclusive, Broken], 1),
+            (&[Held, Inconclusive], 3),
+            (&[NotApplicable], 3),
+        ] {
+            assert_eq!(report(verdicts).exit_code(), exit_code, "{verdicts:?}");
+        }
+    }
+
+    #[test]
+    fn a_bound_is_part_of_what_is_allowed() {
+        assert!(Measure::at_most("lost", 0.0, 0.0, Unit::Count).holds());
+        assert!(!Measure::at_most("lost", 1.0, 0.0, Unit::Count).holds());
+        assert!(Measure::at_least("rate", 50.0, 50.0, Unit::Percent).holds());
+        assert!(!Measure::at_least("rate", f64::NAN, 50.0, Unit::Percent).holds(), "no number holds nothing");
+    }
+
+    #[test]
+    fn notes_cannot_break_the_xml_around_them() {
+        assert_eq!(escaped("<a & \"b\"\u{1b}>"), "&lt;a &amp; &quot;b&quot;\u{fffd}&gt;");
     }
 }
