@@ -294,7 +294,6 @@ fn clients_beside_every_fault_get_their_bytes_in_time() {
             let bound = FLOOR.max(undisturbed * 3);
             let p99: Vec<_> = (0..3)
                 .map(|_| victims.p99_while(strike))
-                .inspect(|p99| println!("{fault}: {p99:?}, undisturbed {undisturbed:?}"))
                 .take_while(|p99| *p99 > bound)
                 .collect();
             assert!(p99.len() < 3, "beside {fault} the victims wait for {p99:?}, undisturbed for {undisturbed:?}");

@@ -102,7 +102,7 @@ impl Isolate {
             guest,
             only: self.only.clone(),
             pace: if self.quick { Pace::Quick } else { Pace::Thorough },
-            seed: self.seed.unwrap_or_else(|| now.as_secs()),
+            seed: self.seed.unwrap_or(now.as_secs()),
             ..Plan::default()
         })
     }

@@ -119,9 +119,9 @@ impl Pace {
         let ms = Duration::from_millis;
         match self {
             Self::Thorough => {
-                Measures { warm: ms(300), calm: ms(1_000), struck: ms(1_700), victims: 50, lives: 10_000 }
+                Measures { warm: ms(300), calm: ms(800), struck: ms(1_400), victims: 50, lives: 10_000 }
             }
-            Self::Quick => Measures { warm: ms(100), calm: ms(250), struck: ms(400), victims: 30, lives: 1_000 },
+            Self::Quick => Measures { warm: ms(100), calm: ms(200), struck: ms(350), victims: 30, lives: 1_000 },
         }
     }
 }

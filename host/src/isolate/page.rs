@@ -115,9 +115,9 @@ fn section(page: &mut String, outcome: &Outcome) {
 
 fn numbers(page: &mut String, measures: &[Measure], control: Option<&[Measure]>) {
     let last = if control.is_some() { "<th class=\"number\">control" } else { "" };
-    let _ = write!(
+    let _ = writeln!(
         page,
-        "<table class=\"numbers\"><tr><th>measured<th class=\"number\">number<th class=\"number\">bound{last}</tr>\n"
+        "<table class=\"numbers\"><tr><th>measured<th class=\"number\">number<th class=\"number\">bound{last}</tr>"
     );
     for measure in measures {
         let (value, bound) = measure.text();

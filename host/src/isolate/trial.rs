@@ -178,8 +178,10 @@ impl Trial {
         let count = |what, value: u64| Measure::at_most(what, value as f64, 0.0, Unit::Count);
         let memory =
             |what, bytes: u64, bound: u64| Measure::at_most(what, mebibytes(bytes), mebibytes(bound), Unit::Mebibytes);
-        // Slots that were used stay warm, and attackers may have filled any of them.
-        let warm = KEPT_RESIDENT as u64 * (ground.plan.pace.measures().victims + MEMORY_ATTACKERS) as u64;
+        // Slots that were used stay warm, and attackers may have filled any of them. Who connects anew has
+        // two for a moment.
+        let slots = 2 * (ground.plan.pace.measures().victims + MEMORY_ATTACKERS) as u64;
+        let warm = KEPT_RESIDENT as u64 * slots;
         let kept = memory("memory kept", self.after.memory.saturating_sub(self.before.memory), SLACK + warm);
         let mut measures = match claim {
             Claim::Data if !foreign => vec![
