@@ -292,10 +292,7 @@ fn clients_beside_every_fault_get_their_bytes_in_time() {
             };
             // Of a machine that was busy for a moment, the next attempts know nothing.
             let bound = FLOOR.max(undisturbed * 3);
-            let p99: Vec<_> = (0..3)
-                .map(|_| victims.p99_while(strike))
-                .take_while(|p99| *p99 > bound)
-                .collect();
+            let p99: Vec<_> = (0..3).map(|_| victims.p99_while(strike)).take_while(|p99| *p99 > bound).collect();
             assert!(p99.len() < 3, "beside {fault} the victims wait for {p99:?}, undisturbed for {undisturbed:?}");
         }
         drop(over);

@@ -299,7 +299,7 @@ pub(super) fn live(address: SocketAddr, kind: usize, longest: &str, faults: bool
         0 => drop(exchange(address, &get("/missing"))),
         1 => drop(exchange(address, "nonsense\r\n\r\n")),
         2 if faults => drop(exchange(address, &get("/!trap"))),
-        3 if faults => drop(exchange(address, &get("/!sends"))),
+        3 if faults => drop(exchange(address, &get("/!unopened"))),
         4 => drop(connect(address)),
         5 => {
             if let Ok(mut stream) = connect(address) {

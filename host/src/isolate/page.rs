@@ -63,7 +63,9 @@ fn overview(page: &mut String, report: &Report) {
     for outcome in &report.outcomes {
         let control = match &outcome.control {
             Some(control) if control.broken => {
-                format!("<span class=\"dim\">broken, as it must be: {}</span>", telling(&control.measures))
+                let failed = control.measures.iter().find(|measure| !measure.holds());
+                let failed = failed.map_or(String::new(), |measure| format!(": {} {}", measure.what, measure.text().0));
+                format!("<span class=\"dim\">broken, as it must be{}</span>", escaped(&failed))
             }
             Some(_) => "<span class=\"inconclusive\">held, and must not</span>".to_owned(),
             None => String::new(),
