@@ -19,7 +19,8 @@ mod bindings {
 const NOW: u64 = 1_767_323_045_000;
 
 /// What is published to both: name and size.
-const SOURCES: [(&[u8], u64); 4] = [(b"f.bin", 2_500), (b"film.mp4", 100_000), (b"style.css.gz", 7), (b"page/index.html", 9)];
+const SOURCES: [(&[u8], u64); 4] =
+    [(b"f.bin", 2_500), (b"film.mp4", 100_000), (b"style.css.gz", 7), (b"page/index.html", 9)];
 
 #[test]
 fn the_built_in_guest_imports_nothing_and_exports_the_contract() {
@@ -145,7 +146,8 @@ fn open(name: &[u8]) -> Result<native::Found, native::Refusal> {
         return Ok(native::Found::Folder);
     }
     let (_, size) = SOURCES.iter().find(|(published, _)| *published == name).ok_or(native::Refusal::NotFound)?;
-    let facts = native::Facts { window: window(*size), modified: Some(NOW - 5_000), version: "v".into(), media_type: None };
+    let facts =
+        native::Facts { window: window(*size), modified: Some(NOW - 5_000), version: "v".into(), media_type: None };
     Ok(native::Found::Source(facts))
 }
 

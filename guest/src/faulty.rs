@@ -150,6 +150,7 @@ fn trap() -> ! {
     wasm32::unreachable()
 }
 
+#[expect(unconditional_recursion, reason = "that is the fault")]
 fn recurse(depth: u64) -> u64 {
     let here = black_box([depth; 8]);
     recurse(here[0] + 1) + here[7]

@@ -222,7 +222,11 @@ impl Living {
                 Stopping::LastCall => {
                     self.stopping = Stopping::Told;
                     // A client that has said nothing so far loses nothing.
-                    return if self.sandbox.is_some() { self.advance(contract::Event::Stopping) } else { Err(Ended::Finished) };
+                    return if self.sandbox.is_some() {
+                        self.advance(contract::Event::Stopping)
+                    } else {
+                        Err(Ended::Finished)
+                    };
                 }
                 Stopping::No | Stopping::Told => self.wait_for_bytes().await?,
             }
