@@ -1,4 +1,4 @@
-//! Real programs as clients, those that are installed: each is told by a printed line where it is not.
+//! Real programs as clients, those that are installed. Where one is not, a printed line says so.
 //!
 //! What they say is believed; what they asked for is read from the server's log.
 
@@ -267,11 +267,11 @@ fn ffprobe_finds_the_index_at_the_end() {
 
 #[test]
 fn ffmpeg_seeks_to_the_very_frame() {
-    let Some(film) = film() else { return };
+    let (Some(_), Some(film)) = (program("ffmpeg"), film()) else { return };
     let folder = Folder::new();
     let server = Server::start(beside(film, &folder, "film.mp4"), &[]);
     let frame = |of: &str, second: &str| {
-        let mut ffmpeg = program("ffmpeg").expect("it has made the film");
+        let mut ffmpeg = program("ffmpeg").expect("it was there a moment ago");
         ffmpeg.args(["-v", "error", "-nostdin", "-ss", second, "-i", of, "-frames:v", "1"]);
         run(ffmpeg.args(["-f", "rawvideo", "-pix_fmt", "rgb24", "-"])).stdout
     };
@@ -284,11 +284,11 @@ fn ffmpeg_seeks_to_the_very_frame() {
 
 #[test]
 fn ffmpeg_copies_a_film_whole() {
-    let Some(film) = film() else { return };
+    let (Some(_), Some(film)) = (program("ffmpeg"), film()) else { return };
     let folder = Folder::new();
     let server = Server::start(beside(film, &folder, "film.mp4"), &[]);
     let hash = |of: &str| {
-        let mut ffmpeg = program("ffmpeg").expect("it has made the film");
+        let mut ffmpeg = program("ffmpeg").expect("it was there a moment ago");
         ffmpeg.args(["-v", "error", "-nostdin", "-i", of, "-map", "0", "-c", "copy", "-f", "hash", "-"]);
         run(&mut ffmpeg).stdout
     };

@@ -207,6 +207,8 @@ fn a_fresh_memory_holds_nothing_of_the_clients_before() {
         connection.ask_for("GET", &format!("/!{ending}"), &[&format!("X-Canary: {canary}")]);
         let seen = String::from_utf8_lossy(&connection.until_cut()).into_owned();
         if ending == "peek" {
+            let life = arena.ends.of(connection.local_address());
+            assert_eq!(life.ended, Ended::Finished, "after {number} others, with {:?} of CPU time", life.cpu);
             let (_, found) = seen.split_once("\r\n\r\n").expect("a reply has a head");
             assert_eq!(found, canary, "its own, and no other");
         }

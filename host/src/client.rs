@@ -159,7 +159,7 @@ impl Living {
             plan = match plan.wait {
                 Wait::Receive => self.receive().await?,
                 Wait::Open(name) => self.open(&name)?,
-                Wait::List(name) => self.list(&name)?,
+                Wait::List(name) => self.list(name).await?,
                 Wait::Window => self.window()?,
                 Wait::Close(remainder) => return self.close(remainder).await,
             };
@@ -320,9 +320,12 @@ impl Living {
         }
     }
 
-    fn list(&mut self, name: &[u8]) -> Result<Plan, Ended> {
+    /// Looks at every file of a folder, and so on a thread of its own.
+    async fn list(&mut self, name: Vec<u8>) -> Result<Plan, Ended> {
         self.source = None;
-        let listing = self.client.shared.sources.list(name);
+        let shared = Arc::clone(&self.client.shared);
+        let listing = task::spawn_blocking(move || shared.sources.list(&name)).await;
+        let listing = listing.map_err(|error| Ended::HostFault(format!("a folder cannot be listed: {error}")))?;
         let entries: Vec<_>;
         let listed = match &listing {
             Ok(sources::Listing { entries: found, complete }) => {
@@ -342,8 +345,8 @@ impl Living {
     }
 
     async fn close(&mut self, remainder: contract::Remainder) -> Result<(), Ended> {
-        // Besides what the guest knows of: a buffer that came full may not have been all.
-        let unread = self.unread || matches!(remainder, contract::Remainder::Unread);
+        // Besides what the guest knows of: what has come since, while the reply was on its way.
+        let unread = matches!(remainder, contract::Remainder::Unread) || self.client.socket.has_unread();
         if unread && !self.client_finished && self.client.socket.finish().is_ok() {
             self.linger().await;
         }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use multiclient::isolate::{Claim, Pace, Plan};
-use multiclient::journal::Format;
+use multiclient::journal::{Format, Size};
 use multiclient::{
     Capsule, CapsuleError, Capsules, Grant, Guest, GuestError, Inspection, Limits, Settings, SourceError, Sources,
 };
@@ -133,7 +133,7 @@ pub(crate) struct Serve {
     url: Address,
 
     /// Listen here too (repeatable)
-    #[arg(long, value_name = "URL", value_parser = Address::parse, env = "MULTICLIENT_LISTEN", value_delimiter = ' ')]
+    #[arg(long, value_name = "URL", value_parser = Address::parse, env = "MULTICLIENT_LISTEN", value_delimiter = ',')]
     listen: Vec<Address>,
 
     /// URL path of a single file, instead of its name
@@ -145,11 +145,12 @@ pub(crate) struct Serve {
     media_type: Option<String>,
 
     /// List folders that have no index: HTML, or JSON for a client that asks for it
-    #[arg(long, env = "MULTICLIENT_LIST", help_heading = "Content")]
+    #[arg(long, env = "MULTICLIENT_LIST", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Content")]
     list: bool,
 
     /// Add a header to every reply (repeatable)
-    #[arg(short = 'H', long = "header", value_name = "K: V", value_parser = header, help_heading = "Content")]
+    #[arg(short = 'H', long = "header", value_name = "K: V", value_parser = header, env = "MULTICLIENT_HEADER",
+          value_delimiter = '\n', help_heading = "Content")]
     headers: Vec<(String, String)>,
 
     /// Let scripts of other sites read replies (of ORIGIN; without a value, of any)
@@ -158,7 +159,7 @@ pub(crate) struct Serve {
     cors: Option<String>,
 
     /// Reply as FFmpeg's example server does, wherever that is sane
-    #[arg(long, env = "MULTICLIENT_COMPAT", help_heading = "Content")]
+    #[arg(long, env = "MULTICLIENT_COMPAT", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Content")]
     compat: bool,
 
     /// Memory of one client's guest
@@ -199,7 +200,7 @@ pub(crate) struct Serve {
     pub(crate) guest: Option<PathBuf>,
 
     /// Serve new clients through that file again when it changes (SIGHUP does it at any time)
-    #[arg(long, env = "MULTICLIENT_WATCH", help_heading = "Sandbox", requires = "guest")]
+    #[arg(long, env = "MULTICLIENT_WATCH", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Sandbox", requires = "guest")]
     pub(crate) watch: bool,
 
     /// Grant that handler something beyond an empty WASI (repeatable)
@@ -218,11 +219,11 @@ pub(crate) struct Serve {
     capsules: Option<PathBuf>,
 
     /// Capsules of all clients
-    #[arg(long, env = "MULTICLIENT_RECORD", help_heading = "Sandbox", requires = "capsules")]
+    #[arg(long, env = "MULTICLIENT_RECORD", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Sandbox", requires = "capsules")]
     record: bool,
 
     /// Leave passwords, cookies and queries in capsules
-    #[arg(long, env = "MULTICLIENT_CAPSULE_SECRETS", help_heading = "Sandbox", requires = "capsules")]
+    #[arg(long, env = "MULTICLIENT_CAPSULE_SECRETS", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Sandbox", requires = "capsules")]
     capsule_secrets: bool,
 
     /// The request log, on stderr
@@ -230,11 +231,11 @@ pub(crate) struct Serve {
     pub(crate) log: LogFormat,
 
     /// Say more: where in its guest a client ended
-    #[arg(short, long, env = "MULTICLIENT_VERBOSE", help_heading = "Operation")]
+    #[arg(short, long, env = "MULTICLIENT_VERBOSE", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Operation")]
     verbose: bool,
 
     /// Say nothing but errors and the log
-    #[arg(short, long, env = "MULTICLIENT_QUIET", help_heading = "Operation")]
+    #[arg(short, long, env = "MULTICLIENT_QUIET", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Operation")]
     pub(crate) quiet: bool,
 
     /// Time for clients to finish on SIGTERM or Ctrl-C; a second signal cuts them off
@@ -303,6 +304,11 @@ impl Serve {
         }
     }
 
+    /// Whether folders are listed.
+    pub(crate) fn lists(&self) -> bool {
+        self.list
+    }
+
     /// The guest, and what it is called at start-up.
     pub(crate) fn guest(&self, limits: &Limits) -> Result<(Guest, String), Failure> {
         let name = self.guest.as_ref().map_or("built in".to_owned(), |path| path.display().to_string());
@@ -356,8 +362,15 @@ impl Replay {
 
 /// The guest in this file, or else the one that is built in.
 fn guest(path: Option<&Path>, allow: &[Allow], limits: &Limits) -> Result<Guest, Failure> {
-    let Some(path) = path else { return Guest::built_in(limits).map_err(Failure::host) };
-    foreign_guest(path, limits, &grants(allow))
+    let guest = match path {
+        Some(path) => foreign_guest(path, limits, &grants(allow))?,
+        None => Guest::built_in(limits).map_err(Failure::host)?,
+    };
+    match guest.inspect().memory {
+        // Its tables count too.
+        needs if needs >= limits.memory => Err(Failure::memory(limits.memory, needs)),
+        _ => Ok(guest),
+    }
 }
 
 fn grants(allow: &[Allow]) -> BTreeSet<Grant> {
@@ -387,8 +400,10 @@ pub(crate) enum Address {
 
 impl Address {
     fn parse(said: &str) -> Result<Self, String> {
-        if let Some(path) = said.strip_prefix("unix:") {
-            return Ok(Self::Unix(path.into()));
+        match said.strip_prefix("unix:") {
+            Some("") => return Err("a path is missing, as in unix:/run/m.sock".into()),
+            Some(path) => return Ok(Self::Unix(path.into())),
+            None => {}
         }
         let rest = match said.split_once("://") {
             Some(("http", rest)) => rest.trim_end_matches('/'),
@@ -399,6 +414,8 @@ impl Address {
         };
         let sockets = if let Ok(port) = rest.parse::<u16>() {
             vec![(Ipv4Addr::LOCALHOST, port).into()]
+        } else if !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(format!("{rest} is not a port; a port is a number up to 65535"));
         } else if let Some(port) = rest.strip_prefix(':') {
             let port = port.parse().map_err(|_| format!("{port} is not a port; a port is a number up to 65535"))?;
             // `[::]` takes IPv4 too, but not every machine has IPv6.
@@ -474,11 +491,26 @@ fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Headers that the guest does not take from anybody.
+const OURS: [&str; 8] = [
+    "Connection",
+    "Content-Encoding",
+    "Content-Length",
+    "Content-Range",
+    "Date",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+];
+
 /// `Name: value`.
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) =
         text.split_once(':').ok_or("a header is a name, a colon and a value, as in 'X-Served-By: me'")?;
     let value = value.trim();
+    if OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name)) {
+        return Err(format!("{name} says where a reply ends or when it was made, which only the guest knows"));
+    }
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)) {
         return Err(format!("{name:?} is not the name of a header"));
     }
@@ -512,6 +544,11 @@ impl Failure {
 
     fn usage(what: &str) -> Self {
         Self { what: what.to_owned(), next: Some("see  multiclient --help".to_owned()), exit_code: 2 }
+    }
+
+    fn memory(allowed: u64, needs: u64) -> Self {
+        let what = format!("--memory {} is not enough for a guest that is born with {}", Size(allowed), Size(needs));
+        Self { what, next: Some(format!("try  --memory {}K", (2 * needs).div_ceil(1 << 10))), exit_code: 2 }
     }
 
     fn source(error: &SourceError) -> Self {
@@ -650,7 +687,7 @@ mod tests {
     #[test]
     fn a_header_cannot_smuggle_a_line() {
         assert_eq!(header("X-A: b c"), Ok(("X-A".into(), "b c".into())));
-        for text in ["X-A", ": b", "X A: b", "X: a\r\nY: b", "X\n: a"] {
+        for text in ["X-A", ": b", "X A: b", "content-length: 5", "Connection: close", "X: a\r\nY: b", "X\n: a"] {
             assert!(header(text).is_err(), "{text:?}");
         }
     }

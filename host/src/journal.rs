@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::ended::{Ended, Life};
-use crate::limits::{JOURNAL_BYTES, JOURNAL_REST, REPORT_BYTES};
+use crate::limits::{JOURNAL_BYTES, JOURNAL_PATIENCE, JOURNAL_REST, REPORT_BYTES};
 
 /// Hears of what clients do. Called on the loops that serve them: whatever takes longer than a few
 /// microseconds belongs on a thread of the journal's own.
@@ -115,11 +115,11 @@ impl Log {
         Ok(Self { lines, format })
     }
 
-    /// Waits until all lines so far are written.
+    /// Waits until all lines so far are written, but not for ever: whoever reads the log may have stopped.
     pub fn flush(&self) {
         let pending = self.lines.lock();
         let busy = |pending: &mut Pending| pending.writing || !pending.text.is_empty();
-        drop(self.lines.written.wait_while(pending, busy));
+        drop(self.lines.written.wait_timeout_while(pending, JOURNAL_PATIENCE, busy));
     }
 }
 

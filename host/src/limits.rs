@@ -154,6 +154,9 @@ pub(crate) const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// left out and counted; clients never wait for the log.
 pub(crate) const JOURNAL_BYTES: usize = 1 << 20;
 
+/// How long the program waits, when it stops, for whoever reads its log to take the last lines.
+pub(crate) const JOURNAL_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How long the log rests after each writing, so that a busy server wakes its writer a hundred times a
 /// second and not for each line.
 pub(crate) const JOURNAL_REST: Duration = Duration::from_millis(10);

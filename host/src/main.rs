@@ -52,6 +52,19 @@ fn tell(line: fmt::Arguments<'_>) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
+/// Says a line while the server runs or stops, which must not wait for whoever reads stderr.
+fn tell_in_passing(line: String) {
+    let (told, heard) = mpsc::channel();
+    let said = thread::Builder::new().name("tell".into()).spawn(move || {
+        tell(format_args!("{line}"));
+        // Nobody waits any more when it took too long.
+        let _ = told.send(());
+    });
+    if said.is_ok() {
+        let _ = heard.recv_timeout(Duration::from_millis(200));
+    }
+}
+
 /// Says a line of what was asked for.
 fn answer(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stdout(), "{line}");
@@ -148,6 +161,12 @@ fn serve(serve: &Serve, began: Instant) -> Result<ExitCode, Failure> {
     }
     run(&server, serve, &limits, &signals);
     let summary = drain(server, &signals, limits.drain, serve.quiet);
+    for address in serve.addresses() {
+        if let Address::Unix(path) = address {
+            // The next server replaces one that is left.
+            let _ = std::fs::remove_file(path);
+        }
+    }
     if let Some(log) = log {
         log.flush();
     }
@@ -198,10 +217,10 @@ fn fingerprint(path: &Path) -> Option<(SystemTime, u64, u64)> {
 fn swap_guest(server: &Running, serve: &Serve, limits: &Limits) {
     match serve.guest(limits) {
         Ok((guest, name)) => {
-            tell(format_args!("guest    {}   for new clients from now on", guest_line(&name, &guest.inspect())));
+            tell_in_passing(format!("guest    {}   for new clients from now on", guest_line(&name, &guest.inspect())));
             server.replace_guest(Arc::new(guest));
         }
-        Err(failure) => tell(format_args!("{failure}\n  the guest stays as it is")),
+        Err(failure) => tell_in_passing(format!("{failure}\n  the guest stays as it is")),
     }
 }
 
@@ -209,7 +228,7 @@ fn swap_guest(server: &Running, serve: &Serve, limits: &Limits) {
 fn drain(server: Running, signals: &mpsc::Receiver<Told>, patience: Duration, quiet: bool) -> Summary {
     server.drain();
     if !quiet && !server.wait(Duration::ZERO) {
-        tell(format_args!("draining for up to {} s; Ctrl-C again cuts off", patience.as_secs()));
+        tell_in_passing(format!("draining for up to {} s; Ctrl-C again cuts off", patience.as_secs()));
     }
     let deadline = Instant::now() + patience;
     while !server.wait(Duration::from_millis(20)) {
@@ -286,7 +305,7 @@ impl Introduction {
                 let size = sources.size().map_or(String::new(), |size| format!("   {}", Size(size)));
                 (format!("{shown}{size}"), url_path(name))
             }
-            None => (format!("{shown}   a folder"), String::new()),
+            None => (format!("{shown}   a folder"), example(serve)),
         };
         let guest = guest_line(guest, inspection);
         let per_address = match limits.clients_per_address {
@@ -342,7 +361,18 @@ fn say_summary(summary: &Summary) {
             line += &format!(", {count} {what}");
         }
     }
-    tell(format_args!("{line}, {cut_off} cut off"));
+    tell_in_passing(format!("{line}, {cut_off} cut off"));
+}
+
+/// What to ask a folder for: the folder, where that is answered, or else one of the files in it.
+fn example(serve: &Serve) -> String {
+    let folder = serve.source();
+    if serve.lists() || folder.join("index.html").is_file() {
+        return String::new();
+    }
+    let files = folder.read_dir().into_iter().flatten().flatten().take(1_000).filter(|entry| entry.path().is_file());
+    let names = files.map(|entry| entry.file_name()).filter(|name| !name.as_bytes().starts_with(b"."));
+    names.min().map_or_else(String::new, |name| url_path(name.as_bytes()))
 }
 
 /// A name as it is written in a URL.

@@ -20,7 +20,7 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 use crate::ended::{Breach, Ended, Limit};
 use crate::engine::{self, MEMORY_RESERVATION};
 use crate::foreign::{self, Grant, GuestError, Import, Wasi};
-use crate::limits::{LIFTED_BYTES, Limits};
+use crate::limits::{LIFTED_BYTES, Limits, TICK};
 use crate::server::Settings;
 use crate::slow_lane::{SlowLane, Where};
 use crate::ticker::Ticker;
@@ -193,9 +193,9 @@ fn pooled(limits: &Limits) -> wasmtime::Config {
     config
 }
 
-/// Bytes of a slot that stay mapped when its client is gone. The built-in guest touches a tenth of it;
+/// Bytes of a slot that stay mapped when its client is gone: what the built-in guest is born with;
 /// what a large listing or a hostile guest has touched beyond goes back to the system.
-pub(crate) const KEPT_RESIDENT: usize = 512 << 10;
+pub(crate) const KEPT_RESIDENT: usize = 128 << 10;
 
 /// Core instances and tables that one component may be made of. Ours has one core module and the small
 /// ones that the component model adds; guests with an adapted standard library have a few more.
@@ -241,6 +241,9 @@ struct Cpu {
     /// Once the call has been seen to be long: when that was, by the clock of its thread, and where it
     /// goes on.
     long: Option<(Duration, Where)>,
+    /// How long the guest was computing in the last call. Not how long the call lasted: the thread may
+    /// have waited for its turn, or the machine may have had other things to do.
+    last: Duration,
 }
 
 impl ResourceLimiter for Bounds {
@@ -347,7 +350,6 @@ impl Sandbox {
             reports: settings.reports,
             at_capacity,
         };
-        let began = Instant::now();
         let mut instance = match sharing {
             Sharing::Nothing => Held::Own(Instance::new(compiled, limits, slow_lane)?),
             Sharing::Instance(shared) => {
@@ -358,16 +360,19 @@ impl Sandbox {
                 Held::Shared(Arc::clone(shared))
             }
         };
-        let session = instance.with(|instance| instance.session(settings))?;
-        Ok(Self { instance, session, cpu: began.elapsed() })
+        let (session, cpu) = instance.with(|instance| {
+            let born = instance.last_cpu();
+            (instance.session(settings), born + instance.last_cpu())
+        });
+        Ok(Self { instance, session: session?, cpu })
     }
 
     /// Tells the guest what happened, and returns what it wants done, not yet judged (see [`Plan::new`]).
     pub(crate) fn advance(&mut self, now: u64, event: contract::Event<'_>) -> Result<Vec<contract::Action>, Ended> {
-        let began = Instant::now();
         let session = self.session;
-        let actions = self.instance.with(|instance| instance.advance(session, now, event));
-        self.cpu += began.elapsed();
+        let (actions, cpu) =
+            self.instance.with(|instance| (instance.advance(session, now, event), instance.last_cpu()));
+        self.cpu += cpu;
         actions
     }
 
@@ -395,7 +400,13 @@ impl Instance {
             memory_now: 0,
             memory_peak: 0,
             memory_refused: false,
-            cpu: Cpu { per_event: limits.cpu_per_event, spent: false, slow_lane: Arc::clone(slow_lane), long: None },
+            cpu: Cpu {
+                per_event: limits.cpu_per_event,
+                spent: false,
+                slow_lane: Arc::clone(slow_lane),
+                long: None,
+                last: Duration::ZERO,
+            },
             wasi: compiled.wants_wasi.then(|| Box::new(Wasi::new())),
         };
         let mut store = Store::new(&compiled.engine, bounds);
@@ -415,6 +426,11 @@ impl Instance {
                 ended => ended,
             }),
         }
+    }
+
+    /// How long the guest was computing in the last call.
+    fn last_cpu(&self) -> Duration {
+        self.store.data().cpu.last
     }
 
     fn session(&mut self, settings: contract::Settings<'_>) -> Result<ResourceAny, Ended> {
@@ -441,6 +457,7 @@ fn timed<T>(
     store: &mut Store<Bounds>,
     call: impl FnOnce(&mut Store<Bounds>) -> wasmtime::Result<T>,
 ) -> wasmtime::Result<T> {
+    let began = Instant::now();
     let _ticking = ticker.run();
     // The tick that comes next may come at once. Two are at least one whole.
     store.set_epoch_deadline(2);
@@ -452,8 +469,13 @@ fn timed<T>(
         call(store)
     };
     let cpu = &mut store.data_mut().cpu;
-    if let Some((_, Where::Beside)) = cpu.long.take() {
-        cpu.slow_lane.leave();
+    // The thread's own clock is a system call. Short calls, which are nearly all, do without.
+    cpu.last = began.elapsed().min(2 * TICK);
+    if let Some((since, place)) = cpu.long.take() {
+        cpu.last += thread_cpu_time().saturating_sub(since);
+        if place == Where::Beside {
+            cpu.slow_lane.leave();
+        }
     }
     result
 }

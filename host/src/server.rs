@@ -369,7 +369,6 @@ fn accept(listener: BorrowedFd<'_>) -> Accepted {
                 | Errno::NETUNREACH
                 | Errno::HOSTDOWN
                 | Errno::HOSTUNREACH
-                | Errno::OPNOTSUPP
                 | Errno::PERM,
             ) => continue,
             Err(_) => Accepted::Short,

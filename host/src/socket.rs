@@ -76,6 +76,12 @@ impl Socket {
         Ok(rustix::net::shutdown(self.fd()?, Shutdown::Write)?)
     }
 
+    /// Whether bytes of the client have arrived that nobody has taken. A close would then reset the
+    /// connection, and the reset destroy what the client has not read yet.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.fd().and_then(rustix::io::ioctl_fionread).is_ok_and(|count| count > 0)
+    }
+
     /// Waits until `receive` is worth another attempt.
     pub(crate) async fn readable(&mut self) -> io::Result<()> {
         // Cleared before the attempt, not after: what arrives in between is then seen by the attempt

@@ -3,6 +3,7 @@
 //! Rule: a name reaches the file system only beneath a folder's descriptor that the kernel does not let
 //! it leave, and only after it has become a [`Beneath`].
 
+use std::collections::BinaryHeap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -10,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -108,6 +109,8 @@ impl Sources {
     pub fn at(path: &Path) -> Result<Self, SourceError> {
         let metadata = path.metadata().map_err(|error| unreadable(path, error))?;
         if metadata.is_dir() {
+            let enters = rustix::fs::access(path, Access::EXEC_OK);
+            enters.map_err(|error| unreadable(path, error.into()))?;
             let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
             let root = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| unreadable(path, error.into()))?;
             return Ok(Self { media_type: None, published: Published::Folder { root } });
@@ -242,31 +245,32 @@ impl<'a> Beneath<'a> {
 }
 
 fn list(root: &OwnedFd, name: &[u8], folder: &OwnedFd) -> Result<Listing, Errno> {
-    let mut listing = Listing { entries: Vec::new(), complete: true };
+    // The first names in order, whatever order the file system has; the rest is not even looked at.
+    let mut first = BinaryHeap::new();
+    let mut complete = true;
     for found in rustix::fs::Dir::read_from(folder)? {
         let found = found?;
         let segment = found.file_name().to_bytes();
         if Beneath::new(segment).is_none_or(|segment| segment.is_root()) {
             continue;
         }
-        let Some(stat) = listed_stat(root, name, folder, segment) else { continue };
+        first.push(segment.to_owned());
+        if first.len() > LISTING_ENTRIES {
+            first.pop();
+            complete = false;
+        }
+    }
+    let entry = |segment: Vec<u8>| {
+        let stat = listed_stat(root, name, folder, &segment)?;
         let is_folder = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => false,
             FileType::Directory => true,
-            _ => continue,
+            _ => return None,
         };
-        if listing.entries.len() == LISTING_ENTRIES {
-            listing.complete = false;
-            break;
-        }
-        listing.entries.push(Entry {
-            name: segment.to_owned(),
-            folder: is_folder,
-            size: if is_folder { 0 } else { u64::try_from(stat.st_size).unwrap_or_default() },
-            modified: modified(&stat),
-        });
-    }
-    Ok(listing)
+        let size = if is_folder { 0 } else { u64::try_from(stat.st_size).unwrap_or_default() };
+        Some(Entry { name: segment, folder: is_folder, size, modified: modified(&stat) })
+    };
+    Ok(Listing { entries: first.into_sorted_vec().into_iter().filter_map(entry).collect(), complete })
 }
 
 /// What is known of one thing in a folder; none if it could not be opened by name.
