@@ -138,6 +138,25 @@ fn clients_never_wait_for_a_log_that_is_not_read() {
     assert!(log.matches("GET /film.mp4?").count() > 100, "and what there was room for is there");
 }
 
+#[test]
+fn a_stop_waits_for_nobody_who_does_not_read_the_log() {
+    let folder = Folder::new();
+    let path = folder.at("log.sock");
+    let mut command = multiclient();
+    command.arg(folder.file("film.mp4", "film")).arg(format!("unix:{}", text(&path))).stdout(Stdio::null());
+    let mut process = command.stderr(Stdio::piped()).spawn().expect("the program can be run");
+    eventually("somebody listens", || UnixStream::connect(&path).is_ok());
+    let target = format!("/film.mp4?{}", "q".repeat(2_000));
+    let mut connection = Connection::to_unix(&path);
+    // More than the pipe holds: whoever writes to it now waits.
+    for _ in 0..100 {
+        connection.get(&target).is(200, b"film");
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&process), Signal::TERM).expect("it runs");
+    eventually("it ends", || process.try_wait().expect("it is a child").is_some());
+    assert_eq!(process.wait().expect("it has ended").code(), Some(0));
+}
+
 // ---- where it listens
 
 #[test]

@@ -15,6 +15,26 @@ use support::{Connection, Folder, Reply, Server, age, eventually, multiclient, n
 // ---- a file as it is
 
 #[test]
+fn what_a_client_says_during_its_last_reply_does_not_cost_it_the_end() {
+    let folder = Folder::new();
+    let film = noise(11, 8 << 20);
+    let server = Server::start(folder.file("film.mp4", &film), &[]);
+    for request in ["GET /film.mp4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "GET /film.mp4 HTTP/1.0\r\n\r\n"]
+    {
+        for late in ["\r\n", "GET /film.mp4 HTTP/1.1\r\nHost: a\r\n\r\n"] {
+            let mut connection = Connection::with_small_buffer(server.address());
+            connection.send(request);
+            assert_eq!(connection.head().status, 200);
+            let mut body = connection.exactly(1 << 20);
+            connection.send(late);
+            body.extend(connection.exactly(film.len() - body.len()));
+            assert!(body == film, "all of it arrives");
+            connection.is_closed();
+        }
+    }
+}
+
+#[test]
 fn a_file_is_served_whole() {
     let folder = Folder::new();
     let film = noise(1, 3 << 20);

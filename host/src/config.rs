@@ -149,8 +149,7 @@ pub(crate) struct Serve {
     list: bool,
 
     /// Add a header to every reply (repeatable)
-    #[arg(short = 'H', long = "header", value_name = "K: V", value_parser = header, env = "MULTICLIENT_HEADER",
-          value_delimiter = '\n', help_heading = "Content")]
+    #[arg(short = 'H', long = "header", value_name = "K: V", value_parser = header, env = "MULTICLIENT_HEADER", help_heading = "Content")]
     headers: Vec<(String, String)>,
 
     /// Let scripts of other sites read replies (of ORIGIN; without a value, of any)
