@@ -493,13 +493,37 @@ fn help_and_version_are_told() {
     let output = run(&["--version"]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("multiclient {}\n", env!("CARGO_PKG_VERSION")));
-    for flag in ["-h", "--help"] {
+    let help = |flag: &str| {
         let output = run(&[flag]);
-        let said = String::from_utf8(output.stdout).expect("it is text");
         assert_eq!(output.status.code(), Some(0), "{flag}");
-        for word in ["SOURCE", "URL", "inspect", "--as", "--header-timeout", "--max-clients", "--drain", "--log"] {
-            assert!(said.contains(word), "{flag} does not tell of {word}: {said}");
-        }
-        assert!(said.lines().all(|line| line.chars().count() <= 100), "{flag}: {said}");
+        String::from_utf8(output.stdout).expect("it is text")
+    };
+    // The short one is for a screen, the long one tells everything.
+    let short = help("-h");
+    assert!(short.lines().count() <= 50 && short.lines().all(|line| line.chars().count() <= 100), "{short}");
+    assert!(["SOURCE", "URL", "inspect", "--log"].iter().all(|word| short.contains(word)), "{short}");
+    let long = help("--help");
+    for flag in [
+        "--as",
+        "--type",
+        "--list",
+        "--header",
+        "--cors",
+        "--compat",
+        "--memory",
+        "--cpu",
+        "--header-timeout",
+        "--idle-timeout",
+        "--stall-timeout",
+        "--max-clients",
+        "--per-ip",
+        "--listen",
+        "--log",
+        "--quiet",
+        "--drain",
+    ] {
+        assert!(long.contains(flag), "{flag}: {long}");
+        let variable = format!("MULTICLIENT_{}", flag.trim_start_matches('-').replace('-', "_").to_uppercase());
+        assert!(long.contains(&variable), "{variable}: {long}");
     }
 }

@@ -3,7 +3,7 @@
 use crate::contract::Name;
 use crate::media_type;
 use crate::negotiate::{Coding, Codings};
-use crate::request::{FieldName, Request};
+use crate::request::{FieldName, Method, Request};
 
 /// What stands for a folder where there is one.
 const INDEX: &[u8] = b"/index.html";
@@ -39,7 +39,8 @@ impl Search {
     /// seeks counts its bytes.
     pub(crate) fn new(target: Name, place: Place, request: &Request) -> Self {
         let mut search = Self { place, ..Self::exact(target) };
-        let whole = request.fields(FieldName::Range).next().is_none();
+        // Only `GET` has ranges (RFC 9110 section 14.2): a `HEAD` is that of the whole.
+        let whole = request.method != Method::Get || request.fields(FieldName::Range).next().is_none();
         let ending = if place == Place::Index { INDEX } else { &search.target };
         if whole && media_type::is_compressible(media_type::of(ending)) {
             search.rest = Codings::of(request);

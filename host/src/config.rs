@@ -64,7 +64,14 @@ pub(crate) struct Isolate {
     guest: Option<PathBuf>,
 
     /// Grant that handler something beyond an empty WASI (repeatable)
-    #[arg(long, value_name = "WHAT", env = "MULTICLIENT_ALLOW", value_delimiter = ',', requires = "guest")]
+    #[arg(
+        long,
+        value_name = "WHAT",
+        env = "MULTICLIENT_ALLOW",
+        hide_short_help = true,
+        value_delimiter = ',',
+        requires = "guest"
+    )]
     allow: Vec<Allow>,
 
     /// Report as JSON, on stdout
@@ -118,7 +125,14 @@ pub(crate) struct Replay {
     guest: Option<PathBuf>,
 
     /// Grant that handler something beyond an empty WASI (repeatable)
-    #[arg(long, value_name = "WHAT", env = "MULTICLIENT_ALLOW", value_delimiter = ',', requires = "guest")]
+    #[arg(
+        long,
+        value_name = "WHAT",
+        env = "MULTICLIENT_ALLOW",
+        hide_short_help = true,
+        value_delimiter = ',',
+        requires = "guest"
+    )]
     allow: Vec<Allow>,
 }
 
@@ -133,15 +147,15 @@ pub(crate) struct Serve {
     url: Address,
 
     /// Listen here too (repeatable)
-    #[arg(long, value_name = "URL", value_parser = Address::parse, env = "MULTICLIENT_LISTEN", value_delimiter = ',')]
+    #[arg(long, value_name = "URL", value_parser = Address::parse, env = "MULTICLIENT_LISTEN", hide_short_help = true, value_delimiter = ',')]
     listen: Vec<Address>,
 
     /// URL path of a single file, instead of its name
-    #[arg(long = "as", value_name = "PATH", env = "MULTICLIENT_AS", help_heading = "Content")]
+    #[arg(long = "as", value_name = "PATH", env = "MULTICLIENT_AS", hide_short_help = true, help_heading = "Content")]
     name: Option<String>,
 
     /// Media type of a single file, instead of what its name says
-    #[arg(long = "type", value_name = "MIME", env = "MULTICLIENT_TYPE", help_heading = "Content", value_parser = visible)]
+    #[arg(long = "type", value_name = "MIME", env = "MULTICLIENT_TYPE", hide_short_help = true, help_heading = "Content", value_parser = visible)]
     media_type: Option<String>,
 
     /// List folders that have no index: HTML, or JSON for a client that asks for it
@@ -158,27 +172,27 @@ pub(crate) struct Serve {
     cors: Option<String>,
 
     /// Reply as FFmpeg's example server does, wherever that is sane
-    #[arg(long, env = "MULTICLIENT_COMPAT", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Content")]
+    #[arg(long, env = "MULTICLIENT_COMPAT", hide_short_help = true, value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Content")]
     compat: bool,
 
     /// Memory of one client's guest
-    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = size, env = "MULTICLIENT_MEMORY", help_heading = "Limits")]
+    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = size, env = "MULTICLIENT_MEMORY", hide_short_help = true, help_heading = "Limits")]
     memory: u64,
 
     /// CPU time of one client's guest for one event
-    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = time, env = "MULTICLIENT_CPU", help_heading = "Limits")]
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = time, env = "MULTICLIENT_CPU", hide_short_help = true, help_heading = "Limits")]
     cpu: Duration,
 
     /// Time for a client to send a whole request head
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, env = "MULTICLIENT_HEADER_TIMEOUT", help_heading = "Limits")]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, env = "MULTICLIENT_HEADER_TIMEOUT", hide_short_help = true, help_heading = "Limits")]
     header_timeout: Duration,
 
     /// Time for a client to be silent between requests
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time, env = "MULTICLIENT_IDLE_TIMEOUT", help_heading = "Limits")]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time, env = "MULTICLIENT_IDLE_TIMEOUT", hide_short_help = true, help_heading = "Limits")]
     idle_timeout: Duration,
 
     /// Time for a client to take nothing of what is sent to it
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, env = "MULTICLIENT_STALL_TIMEOUT", help_heading = "Limits")]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, env = "MULTICLIENT_STALL_TIMEOUT", hide_short_help = true, help_heading = "Limits")]
     stall_timeout: Duration,
 
     /// Bandwidth of one client, in bytes for each second [default: unlimited]
@@ -191,7 +205,14 @@ pub(crate) struct Serve {
     max_clients: u32,
 
     /// Clients at once from one address; 0: any number (127.0.0.1 and ::1 are not counted)
-    #[arg(long, value_name = "COUNT", default_value = "128", env = "MULTICLIENT_PER_IP", help_heading = "Limits")]
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value = "128",
+        env = "MULTICLIENT_PER_IP",
+        hide_short_help = true,
+        help_heading = "Limits"
+    )]
     per_ip: u32,
 
     /// Another handler: a component that exports multiclient:session/handler
@@ -199,7 +220,7 @@ pub(crate) struct Serve {
     pub(crate) guest: Option<PathBuf>,
 
     /// Serve new clients through that file again when it changes (SIGHUP does it at any time)
-    #[arg(long, env = "MULTICLIENT_WATCH", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Sandbox", requires = "guest")]
+    #[arg(long, env = "MULTICLIENT_WATCH", hide_short_help = true, value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Sandbox", requires = "guest")]
     pub(crate) watch: bool,
 
     /// Grant that handler something beyond an empty WASI (repeatable)
@@ -207,6 +228,7 @@ pub(crate) struct Serve {
         long,
         value_name = "WHAT",
         env = "MULTICLIENT_ALLOW",
+        hide_short_help = true,
         value_delimiter = ',',
         help_heading = "Sandbox",
         requires = "guest"
@@ -218,11 +240,11 @@ pub(crate) struct Serve {
     capsules: Option<PathBuf>,
 
     /// Capsules of all clients
-    #[arg(long, env = "MULTICLIENT_RECORD", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Sandbox", requires = "capsules")]
+    #[arg(long, env = "MULTICLIENT_RECORD", hide_short_help = true, value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Sandbox", requires = "capsules")]
     record: bool,
 
     /// Leave passwords, cookies and queries in capsules
-    #[arg(long, env = "MULTICLIENT_CAPSULE_SECRETS", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Sandbox", requires = "capsules")]
+    #[arg(long, env = "MULTICLIENT_CAPSULE_SECRETS", hide_short_help = true, value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Sandbox", requires = "capsules")]
     capsule_secrets: bool,
 
     /// The request log, on stderr
@@ -230,15 +252,15 @@ pub(crate) struct Serve {
     pub(crate) log: LogFormat,
 
     /// Say more: where in its guest a client ended
-    #[arg(short, long, env = "MULTICLIENT_VERBOSE", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Operation")]
+    #[arg(short, long, env = "MULTICLIENT_VERBOSE", hide_short_help = true, value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Operation")]
     verbose: bool,
 
     /// Say nothing but errors and the log
-    #[arg(short, long, env = "MULTICLIENT_QUIET", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Operation")]
+    #[arg(short, long, env = "MULTICLIENT_QUIET", hide_short_help = true, value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Operation")]
     pub(crate) quiet: bool,
 
     /// Time for clients to finish on SIGTERM or Ctrl-C; a second signal cuts them off
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, env = "MULTICLIENT_DRAIN", help_heading = "Operation")]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time, env = "MULTICLIENT_DRAIN", hide_short_help = true, help_heading = "Operation")]
     drain: Duration,
 }
 
@@ -311,7 +333,12 @@ impl Serve {
     /// The guest, and what it is called at start-up.
     pub(crate) fn guest(&self, limits: &Limits) -> Result<(Guest, String), Failure> {
         let name = self.guest.as_ref().map_or("built in".to_owned(), |path| path.display().to_string());
-        Ok((guest(self.guest.as_deref(), &self.allow, limits)?, name))
+        let guest = guest(self.guest.as_deref(), &self.allow, limits)?;
+        match guest.inspect().memory {
+            // Its tables count too.
+            needs if needs >= limits.memory => Err(Failure::memory(limits.memory, needs)),
+            _ => Ok((guest, name)),
+        }
     }
 
     pub(crate) fn capsules(&self) -> Result<Option<Capsules>, Failure> {
@@ -361,14 +388,9 @@ impl Replay {
 
 /// The guest in this file, or else the one that is built in.
 fn guest(path: Option<&Path>, allow: &[Allow], limits: &Limits) -> Result<Guest, Failure> {
-    let guest = match path {
-        Some(path) => foreign_guest(path, limits, &grants(allow))?,
-        None => Guest::built_in(limits).map_err(Failure::host)?,
-    };
-    match guest.inspect().memory {
-        // Its tables count too.
-        needs if needs >= limits.memory => Err(Failure::memory(limits.memory, needs)),
-        _ => Ok(guest),
+    match path {
+        Some(path) => foreign_guest(path, limits, &grants(allow)),
+        None => Guest::built_in(limits).map_err(Failure::host),
     }
 }
 

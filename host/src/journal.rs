@@ -6,6 +6,7 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -73,6 +74,8 @@ pub struct Exchange<'a> {
 pub struct Log {
     lines: Arc<Lines>,
     format: Format,
+    /// When a client was last turned away, in seconds since 1970.
+    turned_away: AtomicI64,
 }
 
 /// How the lines of a [`Log`] look.
@@ -107,12 +110,19 @@ struct Pending {
 }
 
 impl Log {
+    /// Whether no client was turned away in this second yet. Where there is one there are thousands, and
+    /// the summary counts them.
+    fn first_in_a_second(&self) -> bool {
+        let now = jiff::Timestamp::now().as_second();
+        self.turned_away.swap(now, Ordering::Relaxed) != now
+    }
+
     /// Writes to `out`, on a thread of its own, until it is dropped.
     pub fn new(format: Format, out: impl Write + Send + 'static) -> io::Result<Self> {
         let lines = Arc::new(Lines::default());
         let shared = Arc::clone(&lines);
         thread::Builder::new().name("log".into()).spawn(move || shared.write_to(out))?;
-        Ok(Self { lines, format })
+        Ok(Self { lines, format, turned_away: AtomicI64::new(0) })
     }
 
     /// Waits until all lines so far are written, but not for ever: whoever reads the log may have stopped.
@@ -137,6 +147,7 @@ impl Journal for Log {
             Format::Json => self.lines.add(|line| life_as_json(line, life)),
             Format::Combined => {}
             Format::Text | Format::Verbose if life.is_ordinary() && life.output.is_empty() => {}
+            Format::Text | Format::Verbose if life.ended == Ended::TurnedAway && !self.first_in_a_second() => {}
             Format::Text | Format::Verbose => self.lines.add(|line| life_as_text(line, life, self.format)),
         }
     }
@@ -158,7 +169,16 @@ impl Journal for Log {
 fn exchange_as_text(line: &mut String, exchange: &Exchange<'_>) -> fmt::Result {
     let Exchange { client, status, .. } = exchange;
     write!(line, "#{client} {} ", Peer(exchange.peer))?;
-    write_printable(line, brief(exchange.request))?;
+    // More or fewer words than a method and a target could pass for what stands behind them.
+    match brief(exchange.request) {
+        "" => line.write_char('-')?,
+        two_words if two_words.matches(' ').count() == 1 => write_printable(line, two_words)?,
+        other => {
+            line.write_char('"')?;
+            write_quoted(line, other)?;
+            line.write_char('"')?;
+        }
+    }
     let cut = if exchange.complete { "" } else { " cut short" };
     writeln!(
         line,
@@ -324,7 +344,6 @@ impl Lines {
 fn brief(request: &str) -> &str {
     match request.rsplit_once(' ') {
         Some((method_and_target, version)) if version.starts_with("HTTP/") => method_and_target,
-        _ if request.is_empty() => "-",
         _ => request,
     }
 }
@@ -438,6 +457,32 @@ mod tests {
         let mut line = String::new();
         write_printable(&mut line, "GET /a\r\n#1 forged \x1b[31m\u{202e} \\n").expect("a string takes everything");
         assert_eq!(line, "GET /a\\r\\n#1 forged \\u{1b}[31m\\u{202e} \\\\n");
+    }
+
+    #[test]
+    fn what_a_client_says_cannot_pass_for_what_the_host_says() {
+        let line = |request: &str| {
+            let mut line = String::new();
+            let exchange = Exchange {
+                client: 1,
+                peer: None,
+                request,
+                status: 400,
+                referrer: "",
+                agent: "",
+                bytes_out: 0,
+                complete: true,
+                duration: Duration::ZERO,
+                memory_peak: 0,
+                cpu: Duration::ZERO,
+            };
+            exchange_as_text(&mut line, &exchange).expect("a string takes everything");
+            line
+        };
+        assert!(line("GET /a HTTP/1.1").starts_with("#1 unix GET /a 400 "));
+        assert!(line("GET /a 200 1 MiB HTTP/1.1").starts_with("#1 unix \"GET /a 200 1 MiB\" 400 "));
+        assert!(line("GET\" 200 x").starts_with("#1 unix \"GET\\\" 200 x\" 400 "));
+        assert!(line("").starts_with("#1 unix - 400 "));
     }
 
     #[test]

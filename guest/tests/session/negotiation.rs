@@ -72,3 +72,12 @@ fn the_operators_type_does_not_hide_the_coding() {
     let reply = reply_of(&host, &get("/style.css", "Accept-Encoding: br\r\n"));
     assert_eq!(reply.field("Content-Encoding"), Some("br"));
 }
+
+#[test]
+fn the_head_of_a_request_with_a_range_is_that_of_the_whole() {
+    let lines = "Accept-Encoding: gzip\r\nRange: bytes=0-1\r\n";
+    let head = get("/style.css", lines).replacen("GET", "HEAD", 1);
+    let reply = reply_of(&Host::default(), &head);
+    assert_eq!((reply.field("Content-Encoding"), reply.field("Content-Length")), (Some("gzip"), Some("7")));
+    check("/style.css", lines, &["style.css"], None, "a ");
+}
