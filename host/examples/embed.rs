@@ -3,6 +3,8 @@
 //! Serves one file on any free port to at most fifty clients, says how each of them ended, and stops when
 //! a line is typed.
 
+#![allow(clippy::print_stdout, reason = "an example speaks to whoever runs it")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -147,7 +147,10 @@ fn serve(serve: &Serve, began: Instant) -> Result<ExitCode, Failure> {
         Some(format) => Some(Arc::new(Log::new(format, io::stderr()).map_err(Failure::host)?)),
         None => None,
     };
-    let journal = log.clone().map_or_else(|| Arc::new(Silent) as Arc<dyn Journal>, |log| log);
+    let journal: Arc<dyn Journal> = match &log {
+        Some(log) => Arc::<Log>::clone(log),
+        None => Arc::new(Silent),
+    };
     let intro = Introduction::new(serve, &sources, &guest_name, &guest.inspect(), &limits);
     // Before the first client is served: a signal that nobody waits for ends the process at once.
     let signals = signals().map_err(Failure::host)?;

@@ -136,7 +136,7 @@ impl Server {
     /// Serves the clients of `listeners`, which [`listen`](crate::listen) makes, or anybody: sockets that
     /// are bound and listen.
     pub fn start(self, listeners: Vec<OwnedFd>) -> io::Result<Running> {
-        let addresses = listeners.iter().filter_map(|listener| address(listener)).collect();
+        let addresses = listeners.iter().filter_map(address).collect();
         for listener in &listeners {
             prepare(listener, &self.limits)?;
         }

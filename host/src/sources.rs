@@ -286,7 +286,7 @@ fn listed_stat(root: &OwnedFd, name: &[u8], folder: &OwnedFd, segment: &[u8]) ->
 
 fn modified(stat: &Stat) -> Option<u64> {
     let seconds = u64::try_from(stat.st_mtime).ok()?;
-    seconds.checked_mul(1_000)?.checked_add(u64::try_from(stat.st_mtime_nsec).ok()? / 1_000_000)
+    seconds.checked_mul(1_000)?.checked_add(stat.st_mtime_nsec / 1_000_000)
 }
 
 fn unreadable(path: &Path, error: io::Error) -> SourceError {
