@@ -12,6 +12,7 @@ use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use multiclient::{Guest, Limits};
 use rustix::process::Signal;
 use support::{Connection, Folder, PATIENCE, Server, eventually, multiclient, run_within, skipped};
 
@@ -155,6 +156,35 @@ fn a_stop_waits_for_nobody_who_does_not_read_the_log() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&process), Signal::TERM).expect("it runs");
     eventually("it ends", || process.try_wait().expect("it is a child").is_some());
     assert_eq!(process.wait().expect("it has ended").code(), Some(0));
+}
+
+#[test]
+fn the_guest_is_swapped_while_clients_stay_and_a_bad_one_is_refused() {
+    let folder = Folder::new();
+    let limits = Limits { clients: 1, reserve: 0, ..Limits::default() };
+    let component = Guest::built_in(&limits).expect("it is built in").component().to_vec();
+    let guest = folder.file("guest.wasm", &component);
+    let replace = |bytes: &[u8]| {
+        fs::rename(folder.file("next.wasm", bytes), &guest).expect("a file can be replaced");
+    };
+    let server = Server::start(folder.file("film.mp4", "film"), &["--guest", text(&guest), "--watch"]);
+    let mut stays = server.connect();
+    stays.get("/film.mp4").is(200, b"film");
+
+    replace(b"no component");
+    server.wait_for_line("the guest stays as it is");
+    stays.get("/film.mp4").is(200, b"film");
+    server.get("/film.mp4").is(200, b"film");
+
+    replace(&component);
+    server.wait_for_lines(1, "for new clients from now on");
+    stays.get("/film.mp4").is(200, b"film");
+    server.get("/film.mp4").is(200, b"film");
+
+    server.signal(Signal::HUP);
+    server.wait_for_lines(2, "for new clients from now on");
+    stays.get("/film.mp4").is(200, b"film");
+    server.get("/film.mp4").is(200, b"film");
 }
 
 // ---- where it listens

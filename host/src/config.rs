@@ -199,6 +199,28 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "BYTES", value_parser = rate, env = "MULTICLIENT_RATE", help_heading = "Limits")]
     rate: Option<NonZeroU64>,
 
+    /// CPU time of one client's guest in a row without a byte moved
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time, env = "MULTICLIENT_IDLE_CPU", hide_short_help = true, help_heading = "Limits")]
+    idle_cpu: Duration,
+
+    /// Actions that a guest may ask for at once
+    #[arg(long, value_name = "COUNT", default_value = "64", value_parser = clap::value_parser!(u32).range(1..=100_000),
+          env = "MULTICLIENT_MAX_ACTIONS", hide_short_help = true, help_heading = "Limits")]
+    max_actions: u32,
+
+    /// Bytes that a guest may send at once
+    #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = size, env = "MULTICLIENT_MAX_SEND", hide_short_help = true, help_heading = "Limits")]
+    max_send: u64,
+
+    /// Exchanges on one connection
+    #[arg(long, value_name = "COUNT", default_value = "10000", value_parser = clap::value_parser!(u32).range(1..),
+          env = "MULTICLIENT_MAX_EXCHANGES", hide_short_help = true, help_heading = "Limits")]
+    max_exchanges: u32,
+
+    /// Bytes for one client that may wait in the kernel before they are on the wire
+    #[arg(long, value_name = "BYTES", default_value = "256K", value_parser = size, env = "MULTICLIENT_UNSENT", hide_short_help = true, help_heading = "Limits")]
+    unsent: u64,
+
     /// Clients at once
     #[arg(long, value_name = "COUNT", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=100_000),
           env = "MULTICLIENT_MAX_CLIENTS", help_heading = "Limits")]
@@ -298,6 +320,11 @@ impl Serve {
             head_timeout: self.header_timeout,
             idle_timeout: self.idle_timeout,
             stall_timeout: self.stall_timeout,
+            cpu_without_progress: self.idle_cpu,
+            actions: self.max_actions as usize,
+            send_bytes: usize::try_from(self.max_send).unwrap_or(usize::MAX),
+            exchanges: self.max_exchanges,
+            unsent_bytes: u32::try_from(self.unsent).unwrap_or(u32::MAX),
             rate: self.rate,
             drain: self.drain,
             ..Limits::default()
@@ -468,7 +495,7 @@ impl fmt::Display for Address {
 fn size(text: &str) -> Result<u64, String> {
     match bytes(text)? {
         bytes if (1 << 16..=4 << 30).contains(&bytes) => Ok(bytes),
-        _ => Err("a guest has between 64K and 4G".into()),
+        _ => Err("it has to be between 64K and 4G".into()),
     }
 }
 
