@@ -17,7 +17,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use crate::capsule::{Capsule, Recording, Secrets};
 use crate::ended::{Ended, Life};
 use crate::journal::Journal;
-use crate::limits::{CAPSULES, CAPSULES_WAITING, Limits};
+use crate::limits::{CAPSULE_PATIENCE, CAPSULES, CAPSULES_WAITING, Limits};
 use crate::sandbox::Guest;
 use crate::server::Settings;
 
@@ -146,10 +146,10 @@ impl Keeper {
         Some(Capsule::file_name(life.client))
     }
 
-    /// Waits until all capsules so far are written.
+    /// Waits until all capsules so far are written, but not for ever.
     pub(crate) fn flush(&self) {
         let busy = |waiting: &mut Waiting| waiting.writing || !waiting.lives.is_empty();
-        drop(self.queue.written.wait_while(self.queue.lock(), busy));
+        drop(self.queue.written.wait_timeout_while(self.queue.lock(), CAPSULE_PATIENCE, busy));
     }
 }
 

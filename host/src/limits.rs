@@ -201,3 +201,7 @@ pub(crate) const PENALTY: Duration = Duration::from_secs(10);
 
 /// Addresses whose faults are remembered at once. Beyond, new ones are not remembered until old ones are past.
 pub(crate) const SUSPECTS: usize = 4_096;
+
+/// How long the program waits, when it stops, for the last capsules to be written. A disk that takes
+/// longer is not waited for.
+pub(crate) const CAPSULE_PATIENCE: Duration = Duration::from_secs(5);

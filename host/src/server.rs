@@ -223,10 +223,15 @@ impl Running {
             // Each client hears of it at its next turn.
             self.wait(CUT);
         }
+        self.flush_capsules();
+        self.summary()
+    }
+
+    /// Waits until the capsules of clients that are gone are written, but not for ever.
+    pub(crate) fn flush_capsules(&self) {
         if let Some(keeper) = &self.shared.keeper {
             keeper.flush();
         }
-        self.summary()
     }
 
     fn stop_at_least(&self, stop: Stop) {

@@ -1,5 +1,6 @@
 //! Where claims are tried: what is published, the servers that publish it, and what this process holds.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,9 +14,9 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tempfile::TempDir;
 
-use super::{Failure, Noise, Plan, Weakness};
+use super::{CANARY, CANARY_DIGITS, Failure, Noise, Plan, Weakness};
 use crate::sandbox::Sharing;
-use crate::{Ended, Guest, Inspection, Journal, Life, Limits, Running, Server, Sources, listen};
+use crate::{Capsules, Ended, Guest, Inspection, Journal, Life, Limits, Running, Server, Sources, listen};
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub(super) struct Piece {
 pub(super) struct Arena {
     server: Running,
     pub(super) ends: Arc<Ends>,
+    /// Where the lives of its clients are recorded.
+    capsules: Option<TempDir>,
 }
 
 /// Counts what must not happen to anybody.
@@ -135,15 +138,21 @@ impl<'a> Ground<'a> {
 
     /// A server of what is published.
     pub(super) fn arena(&self, role: Role) -> Result<Arena, Failure> {
-        self.serve(&self.published, role)
+        self.serve(&self.published, role, None)
+    }
+
+    /// The same, and the lives of all its clients are recorded.
+    pub(super) fn recorded_arena(&self, role: Role) -> Result<Arena, Failure> {
+        let capsules = tempfile::tempdir().map_err(Failure::of("capsules cannot be kept"))?;
+        self.serve(&self.published, role, Some(capsules))
     }
 
     /// A server of the files that were made for the trials, whatever else is published.
     pub(super) fn arena_of_made(&self) -> Result<Arena, Failure> {
-        self.serve(&self.made, Role::Fresh)
+        self.serve(&self.made, Role::Fresh, None)
     }
 
-    fn serve(&self, published: &Path, role: Role) -> Result<Arena, Failure> {
+    fn serve(&self, published: &Path, role: Role, capsules: Option<TempDir>) -> Result<Arena, Failure> {
         let weakness = self.plan.weakness;
         let shares = role == Role::Shared || weakness == Some(Weakness::SharedInstance);
         let sharing = if shares { Sharing::Instance(Arc::default()) } else { Sharing::Nothing };
@@ -157,9 +166,13 @@ impl<'a> Ground<'a> {
         let sources = Sources::at(published).map_err(Failure::of("there is nothing to serve"))?;
         let failed = || Failure::of::<io::Error>("a server cannot be started");
         let listener = listen::tcp((Ipv4Addr::LOCALHOST, 0).into()).map_err(failed())?;
-        let server = Server::new(guest, sources, limits).sharing(sharing).journal(journal);
+        let mut server = Server::new(guest, sources, limits).sharing(sharing).journal(journal);
+        if let Some(folder) = &capsules {
+            let kept = Capsules::at(folder.path()).map_err(Failure::of("capsules cannot be kept"))?;
+            server = server.capsules(kept.of_all());
+        }
         let server = server.start(vec![listener]).map_err(failed())?;
-        Ok(Arena { server, ends })
+        Ok(Arena { server, ends, capsules })
     }
 
     fn unlimited(&self) -> Result<Arc<Guest>, Failure> {
@@ -188,6 +201,27 @@ impl Arena {
     /// Waits until all clients are gone, and says whether they are.
     pub(super) fn wait(&self) -> bool {
         self.server.wait(Duration::from_secs(3))
+    }
+
+    /// How many lives were recorded, and how many canaries are in the records of two clients. Each is sent
+    /// once, by one client.
+    pub(super) fn canaries_in_capsules(&self) -> io::Result<(u64, u64)> {
+        let Some(folder) = &self.capsules else { return Ok((0, 0)) };
+        self.server.flush_capsules();
+        let (mut lives, mut in_two) = (0, 0);
+        let mut seen_in = HashMap::new();
+        for capsule in fs::read_dir(folder.path())? {
+            let text = fs::read(capsule?.path())?;
+            let text = String::from_utf8_lossy(&text);
+            lives += 1;
+            for (at, _) in text.match_indices(CANARY) {
+                let canary = text.get(at..at + CANARY.len() + CANARY_DIGITS).unwrap_or_default().to_owned();
+                if *seen_in.entry(canary).or_insert(lives) != lives {
+                    in_two += 1;
+                }
+            }
+        }
+        Ok((lives, in_two))
     }
 }
 

@@ -124,6 +124,10 @@ impl Pace {
     }
 }
 
+/// How something begins that nobody else sends, and how many hexadecimal digits follow.
+const CANARY: &str = "canary-";
+const CANARY_DIGITS: usize = 32;
+
 /// Numbers that look random and are always the same for the same seed (SplitMix64).
 struct Noise(u64);
 
@@ -148,6 +152,6 @@ impl Noise {
 
     /// Something that nobody else sends.
     fn canary(&mut self) -> String {
-        format!("canary-{:016x}{:016x}", self.next(), self.next())
+        format!("{CANARY}{:016x}{:016x}", self.next(), self.next())
     }
 }

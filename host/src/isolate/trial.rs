@@ -35,6 +35,8 @@ struct Trial {
     memory_peak: u64,
     after: Footprint,
     found: Found,
+    /// Lives that were recorded, and canaries that are in two of them.
+    capsules: (u64, u64),
     host_faults: u64,
 }
 
@@ -128,7 +130,10 @@ fn judge(trial: &Trial, measures: &[Measure], control: Option<&Control>) -> (Ver
 impl Trial {
     fn run(ground: &Ground<'_>, claim: Claim, role: Role) -> Result<Self, Failure> {
         let pace = ground.plan.pace.measures();
-        let arena = ground.arena(role)?;
+        let arena = match claim {
+            Claim::Data => ground.recorded_arena(role)?,
+            _ => ground.arena(role)?,
+        };
         let idle = Footprint::now();
         let (over, attack_over) = (AtomicBool::new(false), AtomicBool::new(false));
         let (samples, found) = (Mutex::new(Vec::new()), Mutex::new(Found::default()));
@@ -180,6 +185,7 @@ impl Trial {
             memory_peak,
             after,
             found,
+            capsules: arena.canaries_in_capsules().map_err(Failure::of("capsules cannot be read"))?,
             host_faults: arena.ends.host_faults(),
         })
     }
@@ -198,6 +204,12 @@ impl Trial {
             Claim::Data if !foreign => vec![
                 count("foreign canaries seen", self.found.foreign),
                 Measure::at_least("looks into memory", self.found.probes as f64, 1.0, Unit::Count),
+                count("canaries in two capsules", self.capsules.1),
+                Measure::at_least("capsules", self.capsules.0 as f64, 1.0, Unit::Count),
+            ],
+            Claim::Data => vec![
+                count("canaries in two capsules", self.capsules.1),
+                Measure::at_least("capsules", self.capsules.0 as f64, 1.0, Unit::Count),
             ],
             Claim::Memory => {
                 let taken = self.memory_peak.saturating_sub(self.before.memory);
