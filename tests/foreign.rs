@@ -1,0 +1,92 @@
+//! Guests of somebody else: what they may import, what they are told when they import more, and that those
+//! with a standard library run in an empty WASI.
+
+mod support;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use support::{Folder, PATIENCE, Server, multiclient, run_within};
+
+/// Builds the guest with a standard library, with one of its features or none.
+fn guest(feature: &str) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("std-guest");
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/std-guest/Cargo.toml");
+    let mut cargo = Command::new(env::var_os("CARGO").expect("the tests are run by cargo"));
+    cargo.args(["build", "--quiet", "--release", "--target", "wasm32-wasip2", "--features", feature]);
+    cargo.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(&target);
+    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_TARGET_DIR"]
+    {
+        cargo.env_remove(name);
+    }
+    assert!(cargo.status().expect("cargo can be run").success(), "the guest builds");
+    let kept = target.join(format!("std-guest-{feature}.wasm"));
+    let built = target.join("wasm32-wasip2/release/multiclient_std_guest.wasm");
+    fs::copy(built, &kept).expect("the component is there");
+    kept
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("the target folder has a plain name")
+}
+
+#[test]
+fn a_guest_with_a_standard_library_finds_an_empty_world() {
+    let folder = Folder::new();
+    let guest = guest("");
+    let server = Server::start(folder.file("film.mp4", "film"), &["--guest", text(&guest)]);
+    server.get("/").is(200, b"0 variables, 0 files, nothing more\n");
+    server.wait_for_line("#1 guest: born with 0 variables");
+}
+
+#[test]
+fn what_a_guest_writes_is_bounded_and_ends_nobody() {
+    let folder = Folder::new();
+    let guest = guest("");
+    let server = Server::start(folder.file("film.mp4", "film"), &["--guest", text(&guest)]);
+    let mut connection = server.connect();
+    connection.ask_for("GET", "/chatter", &[]);
+    connection.until_cut();
+    server.wait_for_line("guest: ");
+    server.get("/").is(200, b"0 variables, 0 files, nothing more\n");
+    let said: usize = server.log().iter().filter(|line| line.contains(" guest: ")).map(String::len).sum();
+    assert!(said < 6_000, "{said} bytes of 80,000 are kept");
+}
+
+#[test]
+fn a_clock_has_to_be_granted() {
+    let folder = Folder::new();
+    let (film, guest) = (folder.file("film.mp4", "film"), guest("clocks"));
+    let refused = run_within(PATIENCE, multiclient().arg(&film).args(["0", "--guest", text(&guest)]));
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("imports wasi:clocks/") && said.contains("--allow clocks"), "{said}");
+
+    let server = Server::start(&film, &["--guest", text(&guest), "--allow", "clocks"]);
+    let reply = server.get("/").text();
+    let told: u64 = reply.rsplit(' ').nth(1).and_then(|word| word.parse().ok()).expect("it tells the time");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs();
+    assert!(now.abs_diff(told) < 60, "{told} is not {now}");
+}
+
+#[test]
+fn sockets_are_never_granted() {
+    let folder = Folder::new();
+    let (film, guest) = (folder.file("film.mp4", "film"), guest("sockets"));
+    for grants in [&[][..], &["--allow", "clocks,random"]] {
+        let mut command = multiclient();
+        let refused = run_within(PATIENCE, command.arg(&film).args(["0", "--guest", text(&guest)]).args(grants));
+        assert_eq!(refused.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains("imports wasi:") && said.contains("never granted"), "{said}");
+    }
+    let inspected = run_within(PATIENCE, multiclient().args(["inspect", text(&guest)]));
+    let said = String::from_utf8_lossy(&inspected.stdout);
+    assert!(said.lines().any(|line| line.contains("wasi:sockets/tcp@") && line.contains("never granted")), "{said}");
+}
