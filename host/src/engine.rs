@@ -20,7 +20,7 @@ pub(crate) fn config(memory_reservation: u64) -> Config {
         // A pooled memory never moves: there is nowhere for it to go.
         .memory_may_move(false)
         // For so small a guest, copying its data is as fast as mapping it, and its memory is then
-        // plainly its own. (Measured: see ARCHITECTURE.md.)
+        // plainly its own.
         .memory_init_cow(false)
         // The deadline of every call. An untaken branch in each loop and function.
         .epoch_interruption(true)

@@ -24,7 +24,7 @@ pub struct Limits {
     /// Each is there for a moment; who comes when these are taken too is closed at once.
     pub reserve: usize,
 
-    /// Bytes of all memories and tables of one guest instance. The built-in guest starts with 2 to 3
+    /// Bytes of all memories and tables of one guest instance. The built-in guest starts with 2
     /// pages of 64 KiB; a listing of a large folder is what takes the most.
     pub memory: u64,
 
