@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -99,13 +99,18 @@ fn the_environment_sets_what_flags_do_and_flags_win() {
     server.wait_for_line("limits   1 MiB, 50 ms cpu, 7 clients, 5 per address");
 }
 
+/// Serves a film on a unix socket, so that nothing has to be read of the log to find it.
+fn with_its_log_in_a_pipe(folder: &Folder, path: &Path) -> Child {
+    let mut command = multiclient();
+    command.arg(folder.file("film.mp4", "film")).arg(format!("unix:{}", text(path))).stdout(Stdio::null());
+    command.stderr(Stdio::piped()).spawn().expect("the program can be run")
+}
+
 #[test]
 fn a_log_that_nobody_takes_any_more_stops_nobody() {
     let folder = Folder::new();
     let path = folder.at("log.sock");
-    let mut command = multiclient();
-    command.arg(folder.file("film.mp4", "film")).arg(format!("unix:{}", text(&path))).stdout(Stdio::null());
-    let mut process = command.stderr(Stdio::piped()).spawn().expect("the program can be run");
+    let mut process = with_its_log_in_a_pipe(&folder, &path);
     let log = BufReader::new(process.stderr.take().expect("it is piped"));
     // As `head` would read it. From here on, whatever is written is an error.
     log.lines().map_while(Result::ok).find(|line| line.starts_with("ready ")).expect("it is ready");
@@ -121,9 +126,7 @@ fn a_log_that_nobody_takes_any_more_stops_nobody() {
 fn clients_never_wait_for_a_log_that_is_not_read() {
     let folder = Folder::new();
     let path = folder.at("log.sock");
-    let mut command = multiclient();
-    command.arg(folder.file("film.mp4", "film")).arg(format!("unix:{}", text(&path))).stdout(Stdio::null());
-    let mut process = command.stderr(Stdio::piped()).spawn().expect("the program can be run");
+    let mut process = with_its_log_in_a_pipe(&folder, &path);
     eventually("somebody listens", || UnixStream::connect(&path).is_ok());
     // Lines of 2 KiB each, far more of them than the pipe and the queue before it hold.
     let target = format!("/film.mp4?{}", "q".repeat(2_000));
@@ -143,9 +146,7 @@ fn clients_never_wait_for_a_log_that_is_not_read() {
 fn a_stop_waits_for_nobody_who_does_not_read_the_log() {
     let folder = Folder::new();
     let path = folder.at("log.sock");
-    let mut command = multiclient();
-    command.arg(folder.file("film.mp4", "film")).arg(format!("unix:{}", text(&path))).stdout(Stdio::null());
-    let mut process = command.stderr(Stdio::piped()).spawn().expect("the program can be run");
+    let mut process = with_its_log_in_a_pipe(&folder, &path);
     eventually("somebody listens", || UnixStream::connect(&path).is_ok());
     let target = format!("/film.mp4?{}", "q".repeat(2_000));
     let mut connection = Connection::to_unix(&path);
@@ -156,6 +157,7 @@ fn a_stop_waits_for_nobody_who_does_not_read_the_log() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&process), Signal::TERM).expect("it runs");
     eventually("it ends", || process.try_wait().expect("it is a child").is_some());
     assert_eq!(process.wait().expect("it has ended").code(), Some(0));
+    assert!(!path.exists(), "and its socket is gone");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::vec::Drain;
 
 use tokio::sync::watch;
 use tokio::task;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::capsule::Recording;
 use crate::crowd::Admission;
@@ -324,7 +324,9 @@ impl Living {
     async fn list(&mut self, name: Vec<u8>) -> Result<Plan, Ended> {
         self.source = None;
         let shared = Arc::clone(&self.client.shared);
-        let listing = task::spawn_blocking(move || shared.sources.list(&name)).await;
+        let patience = shared.limits.stall_timeout;
+        let listing = timeout(patience, task::spawn_blocking(move || shared.sources.list(&name))).await;
+        let listing = listing.map_err(|_| Ended::SourceFailed("the folder takes too long to read".into()))?;
         let listing = listing.map_err(|error| Ended::HostFault(format!("a folder cannot be listed: {error}")))?;
         let entries: Vec<_>;
         let listed = match &listing {

@@ -163,13 +163,14 @@ fn serve(serve: &Serve, began: Instant) -> Result<ExitCode, Failure> {
         intro.say(&server, serve, began);
     }
     run(&server, serve, &limits, &signals);
-    let summary = drain(server, &signals, limits.drain, serve.quiet);
+    // While they are still listened on: later they may be the next server's.
     for address in serve.addresses() {
         if let Address::Unix(path) = address {
             // The next server replaces one that is left.
             let _ = std::fs::remove_file(path);
         }
     }
+    let summary = drain(server, &signals, limits.drain, serve.quiet);
     if let Some(log) = log {
         log.flush();
     }
