@@ -8,7 +8,6 @@ use std::io;
 use std::iter::Peekable;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 use std::vec::Drain;
@@ -26,7 +25,7 @@ use crate::sandbox::{self, Plan, Sandbox, Step, Wait, contract};
 use crate::server::{Shared, Stop};
 use crate::slow_lane::SlowLane;
 use crate::socket::{Follows, Moved, Socket};
-use crate::sources::{self, Found, Refusal, Source};
+use crate::sources::{self, Found, Kind, Lost, Refusal, Source, Window};
 
 thread_local! {
     /// What all clients of a loop read into and gather small replies in, one after the other: a client
@@ -160,7 +159,7 @@ impl Living {
                 Wait::Receive => self.receive().await?,
                 Wait::Open(name) => self.open(&name)?,
                 Wait::List(name) => self.list(name).await?,
-                Wait::Window => self.window()?,
+                Wait::Past(offset) => self.past(offset).await?,
                 Wait::Close(remainder) => return self.close(remainder).await,
             };
             // A client that asks for much at once shares the loop with those who ask for little.
@@ -305,11 +304,13 @@ impl Living {
         self.source = None;
         match self.client.shared.sources.open(name) {
             Ok(Found::Source(source)) => {
+                let content = Arc::clone(&source.content);
+                let shared = Arc::clone(&self.client.shared);
                 let found = contract::Found::Source(contract::Facts {
-                    window: window(source.size),
-                    modified: source.modified,
-                    version: &source.version,
-                    media_type: source.media_type.as_deref(),
+                    window: source.window().into(),
+                    modified: content.modified,
+                    version: &content.version,
+                    media_type: shared.sources.media_type().or(content.media_type.as_deref()),
                 });
                 let plan = self.advance(contract::Event::Opened(Ok(found)))?;
                 self.source = Some(source);
@@ -339,11 +340,26 @@ impl Living {
         self.advance(contract::Event::Listed(listed))
     }
 
-    /// What is waited for is there: the sources of today are final from the start.
-    fn window(&mut self) -> Result<Plan, Ended> {
-        let source = self.source.as_ref().ok_or(Ended::Breach(Breach::NothingOpen))?;
-        let window = window(source.size);
-        self.advance(contract::Event::Available(window))
+    /// Waits until the open source has bytes past `offset`, or has ended.
+    async fn past(&mut self, offset: u64) -> Result<Plan, Ended> {
+        let source = self.source.as_mut().ok_or(Ended::Breach(Breach::NothingOpen))?;
+        let window = match source.moving() {
+            None => source.window(),
+            Some(moving) => {
+                let deadline = Instant::now() + self.client.shared.limits.source_timeout;
+                let Client { socket, stop, .. } = &mut self.client;
+                // What is live ends by itself when the server drains. A file that grows does not.
+                let stopped = if moving.kind == Kind::Live { Stop::Now } else { Stop::Drain };
+                tokio::select! {
+                    biased;
+                    window = moving.past(offset) => window.map_err(Ended::from)?,
+                    _ = socket.failed() => return Err(Ended::Disconnected),
+                    _ = stop.wait_for(|stop| *stop >= stopped) => return Err(Ended::ShutDown),
+                    () = sleep_until(deadline) => return Err(Ended::TimedOut(Phase::Source)),
+                }
+            }
+        };
+        self.advance(contract::Event::Available(window.into()))
     }
 
     async fn close(&mut self, remainder: contract::Remainder) -> Result<(), Ended> {
@@ -430,12 +446,12 @@ impl Living {
 
     /// Sends `head` and a small span in one go.
     async fn send_with(&mut self, head: &[u8], span: contract::Span, follows: Follows) -> Result<(), Ended> {
-        let source = checked(self.source.as_ref(), span)?;
+        let source = checked(self.source.as_mut(), span)?;
         let rest = BUFFER.with_borrow_mut(|buffer| {
             let length = head.len() + usize::try_from(span.count).expect("small by the caller's choice");
             buffer.resize(RECEIVED_BYTES, 0);
             buffer[..head.len()].copy_from_slice(head);
-            fill(source, span.offset, &mut buffer[head.len()..length])?;
+            source.read(span.offset, &mut buffer[head.len()..length])?;
             match self.client.socket.send(&buffer[..length], follows) {
                 Ok(Moved::Bytes(count)) => Ok((count, buffer[count..length].to_vec())),
                 Ok(Moved::Later | Moved::End) => Ok((0, buffer[..length].to_vec())),
@@ -451,12 +467,11 @@ impl Living {
 
     /// Sends a span of the source, in pieces between which others get their turn.
     async fn pass(&mut self, span: contract::Span) -> Result<(), Ended> {
-        checked(self.source.as_ref(), span)?;
+        checked(self.source.as_mut(), span)?;
         let end = span.offset + span.count;
         let mut offset = span.offset;
         let mut turn = PASS_BYTES;
         while offset < end {
-            let source = self.source.as_ref().ok_or(Ended::Breach(Breach::NothingOpen))?;
             let mut piece = turn.min(end - offset);
             if let Some(pace) = &mut self.pace {
                 match pace.allows(Instant::now()) {
@@ -469,18 +484,19 @@ impl Living {
                 }
             }
             let piece = usize::try_from(piece).unwrap_or(usize::MAX);
-            match self.client.socket.send_file(source.file.as_fd(), offset, piece) {
+            let source = self.source.as_mut().ok_or(Ended::Breach(Breach::NothingOpen))?;
+            match source.pass(offset, piece, &self.client.socket) {
                 Ok(Moved::Bytes(count)) => {
                     offset += count as u64;
                     turn = turn.saturating_sub(count as u64);
                     self.sent(count as u64);
                 }
-                Ok(Moved::End) => return Err(truncated(end - offset)),
+                Ok(Moved::End) => return Err(Lost::Shorter.into()),
                 Ok(Moved::Later) => {
                     self.wait_for_room().await?;
                     turn = PASS_BYTES;
                 }
-                Err(error) => return Err(lost_or_unreadable(&error)),
+                Err(error) => return Err(error.into()),
             }
             if turn == 0 {
                 task::yield_now().await;
@@ -493,7 +509,15 @@ impl Living {
     async fn wait_for_room(&mut self) -> Result<(), Ended> {
         let deadline = Instant::now() + self.client.shared.limits.stall_timeout;
         let Client { socket, stop, .. } = &mut self.client;
-        until(socket.writable(), deadline, Phase::Stall, stop, Stop::Now).await
+        let room = until(socket.writable(), deadline, Phase::Stall, stop, Stop::Now);
+        match self.source.as_mut().and_then(Source::moving) {
+            None => room.await,
+            Some(moving) => tokio::select! {
+                biased;
+                room = room => room,
+                behind = moving.overrun() => Err(behind.into()),
+            },
+        }
     }
 
     /// Counts what was sent. The client has what it asked for, or some of it: its next request is waited
@@ -504,9 +528,7 @@ impl Living {
             pace.spend(count);
         }
         self.progress();
-        if let Asking::Speaking { .. } = self.asking {
-            self.asking = Asking::Silent { since: Instant::now(), phase: Phase::Idle };
-        }
+        self.asking = Asking::Silent { since: Instant::now(), phase: Phase::Idle };
     }
 
     fn report(&mut self, exchange: &contract::Exchange, complete: bool) {
@@ -600,37 +622,29 @@ fn follows(next: Option<&Step>) -> Follows {
 }
 
 /// The open source, if the span lies within its window.
-fn checked(source: Option<&Source>, span: contract::Span) -> Result<&Source, Ended> {
+fn checked(source: Option<&mut Source>, span: contract::Span) -> Result<&mut Source, Ended> {
     let source = source.ok_or(Ended::Breach(Breach::NothingOpen))?;
+    let window = source.window();
     match span.offset.checked_add(span.count) {
-        Some(end) if end <= source.size => Ok(source),
+        Some(end) if span.offset >= window.start && end <= window.end => Ok(source),
         _ => Err(Ended::Breach(Breach::OutsideWindow)),
     }
 }
 
-/// Reads a small span whole.
-fn fill(source: &Source, offset: u64, mut buffer: &mut [u8]) -> Result<(), Ended> {
-    let mut offset = offset;
-    while !buffer.is_empty() {
-        match rustix::io::pread(&source.file, &mut *buffer, offset) {
-            Ok(0) => return Err(truncated(buffer.len() as u64)),
-            Ok(count) => {
-                offset += count as u64;
-                buffer = &mut buffer[count..];
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(Ended::SourceFailed(io::Error::from(error).to_string())),
+impl From<Window> for contract::Window {
+    fn from(Window { start, end, is_final }: Window) -> Self {
+        Self { start, end, final_: is_final }
+    }
+}
+
+impl From<Lost> for Ended {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Behind => Self::OverLimit(Limit::Lag),
+            Lost::Shorter => Self::SourceFailed("the file has become shorter".into()),
+            Lost::Failed(error) => lost_or_unreadable(&error),
         }
     }
-    Ok(())
-}
-
-fn window(size: u64) -> contract::Window {
-    contract::Window { start: 0, end: size, final_: true }
-}
-
-fn truncated(missing: u64) -> Ended {
-    Ended::SourceFailed(format!("the file has become shorter: {missing} bytes are missing"))
 }
 
 /// Why nothing can be sent or received any more.

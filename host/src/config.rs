@@ -2,6 +2,7 @@
 //! what to say when something of it cannot be.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -14,7 +15,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use multiclient::isolate::{Claim, Pace, Plan};
 use multiclient::journal::{Format, Size};
 use multiclient::{
-    Capsule, CapsuleError, Capsules, Grant, Guest, GuestError, Inspection, Limits, Settings, SourceError, Sources,
+    Capsule, CapsuleError, Capsules, Grant, Guest, GuestError, Inspection, Join, Limits, Live, Settings, SourceError,
+    Sources,
 };
 
 use crate::similar;
@@ -138,9 +140,9 @@ pub(crate) struct Replay {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
-    /// File or folder to serve
+    /// What to serve: a file, a folder, a FIFO, - (stdin), or as FFmpeg spells it: file:, pipe:, concat:, subfile, data:
     #[arg(required = true)]
-    source: Option<PathBuf>,
+    source: Option<OsString>,
 
     /// Where to listen: http://HOST:PORT, HOST:PORT, :PORT, PORT (this machine only; 0: any free one), unix:PATH
     #[arg(value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = Address::parse)]
@@ -158,6 +160,14 @@ pub(crate) struct Serve {
     #[arg(long = "type", value_name = "MIME", env = "MULTICLIENT_TYPE", hide_short_help = true, help_heading = "Content", value_parser = visible)]
     media_type: Option<String>,
 
+    /// Treat files as growing that are still being written: send what is there, and then what comes
+    #[arg(long, env = "MULTICLIENT_FOLLOW", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Content")]
+    follow: bool,
+
+    /// Time without growth after which such a file is complete
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, env = "MULTICLIENT_FOLLOW_IDLE", hide_short_help = true, help_heading = "Content")]
+    follow_idle: Duration,
+
     /// List folders that have no index: HTML, or JSON for a client that asks for it
     #[arg(long, env = "MULTICLIENT_LIST", value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Content")]
     list: bool,
@@ -174,6 +184,37 @@ pub(crate) struct Serve {
     /// Reply as FFmpeg's example server does, wherever that is sane
     #[arg(long, env = "MULTICLIENT_COMPAT", hide_short_help = true, value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Content")]
     compat: bool,
+
+    /// Bytes that are kept of a live source, in memory
+    #[arg(long, value_name = "BYTES", default_value = "16M", value_parser = size, env = "MULTICLIENT_BUFFER", hide_short_help = true, help_heading = "Live")]
+    buffer: u64,
+
+    /// Where in a live source a client begins: with the oldest byte that is kept, the newest, or --burst before it
+    #[arg(
+        long,
+        value_name = "WHERE",
+        default_value = "burst",
+        env = "MULTICLIENT_JOIN",
+        hide_short_help = true,
+        help_heading = "Live"
+    )]
+    join: JoinAt,
+
+    /// Bytes before the newest with which a client begins
+    #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = bytes, env = "MULTICLIENT_BURST", hide_short_help = true, help_heading = "Live")]
+    burst: u64,
+
+    /// How much further than it began a client may fall behind a live source before it is ended
+    #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = size, env = "MULTICLIENT_LAG", help_heading = "Live")]
+    lag: u64,
+
+    /// Let the writer wait while nobody watches and the buffer is full, instead of losing the oldest bytes
+    #[arg(long, env = "MULTICLIENT_HOLD", hide_short_help = true, value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Live")]
+    hold: bool,
+
+    /// Time for a live or growing source to give nothing to those who wait for it
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time, env = "MULTICLIENT_SOURCE_TIMEOUT", hide_short_help = true, help_heading = "Live")]
+    source_timeout: Duration,
 
     /// Memory of one client's guest
     #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = size, env = "MULTICLIENT_MEMORY", hide_short_help = true, help_heading = "Limits")]
@@ -295,6 +336,16 @@ enum Allow {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum JoinAt {
+    /// With the oldest byte that is kept
+    Start,
+    /// With the newest
+    Edge,
+    /// A little before the newest
+    Burst,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     /// A line for each exchange, and for each client that ended badly
     Text,
@@ -308,7 +359,16 @@ pub(crate) enum LogFormat {
 
 impl Serve {
     pub(crate) fn source(&self) -> &Path {
-        self.source.as_deref().expect("clap demands a source where there is no other command")
+        Path::new(self.source.as_ref().expect("clap demands a source where there is no other command"))
+    }
+
+    fn live(&self) -> Live {
+        let join = match self.join {
+            JoinAt::Start => Join::Start,
+            JoinAt::Edge => Join::Edge,
+            JoinAt::Burst => Join::Burst,
+        };
+        Live { buffer: self.buffer, join, burst: self.burst.min(self.buffer), lag: self.lag, hold: self.hold }
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -320,6 +380,7 @@ impl Serve {
             head_timeout: self.header_timeout,
             idle_timeout: self.idle_timeout,
             stall_timeout: self.stall_timeout,
+            source_timeout: self.source_timeout,
             cpu_without_progress: self.idle_cpu,
             actions: self.max_actions as usize,
             send_bytes: usize::try_from(self.max_send).unwrap_or(usize::MAX),
@@ -381,9 +442,13 @@ impl Serve {
     }
 
     pub(crate) fn sources(&self) -> Result<Sources, Failure> {
-        let mut sources = Sources::at(self.source()).map_err(|error| Failure::source(&error))?;
+        let sources = Sources::spelled(self.source().as_os_str(), &self.live());
+        let mut sources = sources.map_err(|error| Failure::source(&error))?;
         if sources.only().is_none() && (self.name.is_some() || self.media_type.is_some()) {
             return Err(Failure::usage("--as and --type are for a single file, and this is a folder"));
+        }
+        if self.follow {
+            sources = sources.follow(self.follow_idle);
         }
         if let Some(name) = &self.name {
             sources = sources.named(name).map_err(|error| Failure::source(&error))?;
@@ -602,8 +667,14 @@ impl Failure {
     fn source(error: &SourceError) -> Self {
         let next = match error {
             SourceError::Missing(path) => similar(path).map(|name| format!("did you mean {name}?")),
-            SourceError::NotAFile(_) => Some("serve a file or a folder".to_owned()),
-            SourceError::Name(_) | SourceError::Unreadable { .. } => None,
+            SourceError::NotAFile(_) => Some("serve a file, a folder or a FIFO".to_owned()),
+            SourceError::Protocol(scheme) => Some(format!(
+                "what there is: a path, -, file:, pipe:, concat:, subfile, data:     a file of that name is ./{scheme}:..."
+            )),
+            SourceError::Name(_)
+            | SourceError::NoParts(_)
+            | SourceError::Spelling { .. }
+            | SourceError::Unreadable { .. } => None,
         };
         Self { what: error.to_string(), next, exit_code: 1 }
     }

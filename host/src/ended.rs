@@ -12,7 +12,7 @@ pub enum Ended {
     Disconnected,
     /// The client kept the server waiting for too long.
     TimedOut(Phase),
-    /// The guest wanted more than a client may have.
+    /// The guest or the client wanted more than a client may have.
     OverLimit(Limit),
     /// The guest failed.
     Trapped {
@@ -42,9 +42,11 @@ pub enum Phase {
     Idle,
     /// Not reading what was sent to it.
     Stall,
+    /// Waiting for a source that gave nothing.
+    Source,
 }
 
-/// A bound that a guest ran into.
+/// A bound that a guest or its client ran into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// Memory of its instance.
@@ -55,6 +57,8 @@ pub enum Limit {
     Progress,
     /// Memory of the host, for one list of actions.
     Actions,
+    /// How far a client may be behind a live source.
+    Lag,
 }
 
 /// A rule of the contract that a guest broke.
@@ -149,7 +153,12 @@ impl Ended {
 
     /// Whether it is the guest's doing.
     pub fn is_guests_fault(&self) -> bool {
-        matches!(self, Self::OverLimit(_) | Self::Trapped { .. } | Self::Breach(_))
+        match self {
+            // That is the client's: it reads too slowly.
+            Self::OverLimit(Limit::Lag) => false,
+            Self::OverLimit(_) | Self::Trapped { .. } | Self::Breach(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -179,6 +188,7 @@ impl fmt::Display for Phase {
             Self::Head => "no whole request",
             Self::Idle => "no further request",
             Self::Stall => "nothing read of the reply",
+            Self::Source => "the source gave nothing",
         })
     }
 }
@@ -190,6 +200,7 @@ impl fmt::Display for Limit {
             Self::Cpu => "cpu for one event",
             Self::Progress => "cpu without progress",
             Self::Actions => "size of a list of actions",
+            Self::Lag => "lag behind a live source",
         })
     }
 }

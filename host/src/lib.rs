@@ -76,4 +76,4 @@ pub use limits::Limits;
 pub use replay::Replay;
 pub use sandbox::{Guest, Inspection};
 pub use server::{Running, Server, Settings};
-pub use sources::{SourceError, Sources};
+pub use sources::{Content, Join, Live, Named, Publisher, Refusal, SourceError, Sources};

@@ -49,6 +49,10 @@ pub struct Limits {
     /// than this connects anew, which every player does by itself.
     pub stall_timeout: Duration,
 
+    /// How long a source that is live or growing may give nothing before those who wait for it are ended.
+    /// A writer that is started again is back within it.
+    pub source_timeout: Duration,
+
     /// Exchanges on one connection. A player that asks for a two-hour film in small ranges stays below;
     /// a client that never leaves starts afresh now and then.
     pub exchanges: u32,
@@ -83,6 +87,7 @@ impl Default for Limits {
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(30),
+            source_timeout: Duration::from_secs(60),
             exchanges: 10_000,
             actions: 64,
             send_bytes: 1 << 20,
@@ -205,3 +210,35 @@ pub(crate) const SUSPECTS: usize = 4_096;
 /// How long the program waits, when it stops, for the last capsules to be written. A disk that takes
 /// longer is not waited for.
 pub(crate) const CAPSULE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Bytes read at once from a pipe, and the size that is asked of the kernel for it: what an unprivileged
+/// process may have. The writer can go on while what it wrote is told of.
+pub(crate) const LIVE_READ_BYTES: usize = 1 << 20;
+
+/// How long a live source rests between telling its viewers of something new, unless there is much of it.
+/// Five hundred viewers are then woken forty times a second and not for each write of an encoder.
+pub(crate) const LIVE_REST: Duration = Duration::from_millis(25);
+
+/// Bytes of a live source that viewers are told of at once, without a rest.
+pub(crate) const LIVE_UNSEEN: u64 = 1 << 20;
+
+/// What of a live source is given up at once: the largest page that the kernel could have used for it. So
+/// much more than its buffer a live source may take.
+pub(crate) const LIVE_BLOCK: u64 = 2 << 20;
+
+/// Lives of a FIFO that are over and still watched to their end by somebody slow. Each is a buffer.
+pub(crate) const LIVE_LIVES: usize = 4;
+
+/// How long looking for what has been written to growing files rests, at least.
+pub(crate) const FOLLOW_REST: Duration = Duration::from_millis(25);
+
+/// How long it rests at most, where the kernel does not tell of changes.
+pub(crate) const FOLLOW_LOOK: Duration = Duration::from_millis(500);
+
+/// Files that are kept open for whoever asks for them next: more than are asked for in a second by most.
+/// Others are opened for each client.
+pub(crate) const OPEN_FILES: usize = 256;
+
+/// How long nobody may ask for such a file before it is closed; it may take twice as long. Short, because
+/// a file that was deleted takes its space until then.
+pub(crate) const OPEN_FILES_KEPT: Duration = Duration::from_secs(1);

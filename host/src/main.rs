@@ -306,7 +306,11 @@ impl Introduction {
         let shown = serve.source().display();
         let (source, path) = match sources.only() {
             Some(name) => {
-                let size = sources.size().map_or(String::new(), |size| format!("   {}", Size(size)));
+                let size = match sources.size() {
+                    Some(size) => format!("   {}", Size(size)),
+                    None if sources.is_live() => "   live".to_owned(),
+                    None => String::new(),
+                };
                 (format!("{shown}{size}"), url_path(name))
             }
             None => (format!("{shown}   a folder"), example(serve)),

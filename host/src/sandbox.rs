@@ -539,8 +539,8 @@ pub(crate) enum Wait {
     Receive,
     Open(Vec<u8>),
     List(Vec<u8>),
-    /// Of the open source. Beyond which offset does not matter: today's sources are final from the start.
-    Window,
+    /// For the open source to have bytes past this offset, or an end.
+    Past(u64),
     Close(contract::Remainder),
 }
 
@@ -575,7 +575,7 @@ impl Plan {
                 Action::Receive => Wait::Receive,
                 Action::Open(name) => Wait::Open(name),
                 Action::List(name) => Wait::List(name),
-                Action::Wait(_) => Wait::Window,
+                Action::Wait(offset) => Wait::Past(offset),
                 Action::Close(remainder) => Wait::Close(remainder),
             };
             plan.wait = wait;

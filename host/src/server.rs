@@ -154,6 +154,7 @@ impl Server {
             crowd: Arc::default(),
             numbers: AtomicU64::new(0),
         });
+        shared.sources.start(&shared.journal)?;
         let stop = watch::Sender::new(Stop::No);
         let mut loops = Vec::new();
         for number in 0..self.loops {
@@ -189,8 +190,11 @@ impl Running {
     }
 
     /// Takes no more clients, and lets those there are finish what they are at. Returns at once.
+    ///
+    /// What is live ends here: who watches gets what has come, and then the end.
     pub fn drain(&self) {
         self.stop_at_least(Stop::Drain);
+        self.shared.sources.stop();
     }
 
     /// Cuts all clients off. Returns at once.

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// A connected, non-blocking stream socket: TCP or unix.
@@ -93,6 +94,12 @@ impl Socket {
     /// Waits until `send` or `send_file` is worth another attempt; also when the connection has failed.
     pub(crate) async fn writable(&mut self) -> io::Result<()> {
         self.registered()?.writable().await?.clear_ready();
+        Ok(())
+    }
+
+    /// Waits until the connection has failed. A client that has only shut its side may well be reading.
+    pub(crate) async fn failed(&mut self) -> io::Result<()> {
+        self.registered()?.ready(Interest::ERROR).await?.retain_ready();
         Ok(())
     }
 

@@ -1,0 +1,94 @@
+//! Files that were opened a moment ago, for whoever wants them next.
+//!
+//! A file is opened once for all clients that ask for it at about the same time. Before it is given out
+//! again its name is looked up, so that a client never gets what the name does not stand for any more.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::Stat;
+use tokio::runtime::Handle;
+use tokio::time::sleep;
+
+use super::content::Content;
+use crate::limits::{OPEN_FILES, OPEN_FILES_KEPT};
+
+/// The open files of a server.
+#[derive(Debug, Default)]
+pub(crate) struct Cache {
+    files: Arc<Mutex<HashMap<Vec<u8>, Kept>>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    content: Arc<Content>,
+    identity: Identity,
+    /// Whether somebody has asked for it since it was last looked at.
+    wanted: bool,
+}
+
+/// What is different when a name leads to another file, or the same one has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+    size: i64,
+    modified: (i64, u64),
+    /// Changes too when only the rights do.
+    changed: (i64, u64),
+}
+
+impl From<&Stat> for Identity {
+    fn from(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: stat.st_size,
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+            changed: (stat.st_ctime, stat.st_ctime_nsec),
+        }
+    }
+}
+
+impl Cache {
+    /// What was opened by this name, if `now` finds that it still is what the name stands for.
+    pub(crate) fn get(&self, name: &[u8], now: impl FnOnce() -> Option<Identity>) -> Option<Arc<Content>> {
+        let (content, identity) = {
+            let mut files = lock(&self.files);
+            let kept = files.get_mut(name)?;
+            kept.wanted = true;
+            (Arc::clone(&kept.content), kept.identity)
+        };
+        (now()? == identity).then_some(content)
+    }
+
+    /// Keeps a file for those who want it next. Without a loop to forget it later it is not kept.
+    pub(crate) fn keep(&self, name: &[u8], content: &Arc<Content>, identity: Identity) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let mut files = lock(&self.files);
+        if files.len() >= OPEN_FILES && !files.contains_key(name) {
+            return;
+        }
+        if files.is_empty() {
+            runtime.spawn(forget(Arc::clone(&self.files)));
+        }
+        files.insert(name.to_owned(), Kept { content: Arc::clone(content), identity, wanted: true });
+    }
+}
+
+/// Forgets what nobody has asked for lately: a file that was deleted takes its space on the disk as long
+/// as it is open.
+async fn forget(files: Arc<Mutex<HashMap<Vec<u8>, Kept>>>) {
+    loop {
+        sleep(OPEN_FILES_KEPT).await;
+        let mut files = lock(&files);
+        files.retain(|_, kept| std::mem::take(&mut kept.wanted));
+        if files.is_empty() {
+            return;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,328 @@
+//! What a source is made of: parts of files, and how far they go by now.
+//!
+//! Rule: bytes go from here to a socket without a stop in this process, whatever kind of source it is.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::Stat;
+use rustix::io::Errno;
+use tokio::sync::watch;
+
+use crate::socket::{Moved, Socket};
+
+/// A sequence of bytes that lies in files, one behind the other. Shared by all clients that have it open.
+#[derive(Debug)]
+pub struct Content {
+    extents: Vec<Extent>,
+    size: u64,
+    pub(crate) modified: Option<u64>,
+    pub(crate) version: String,
+    pub(crate) media_type: Option<String>,
+}
+
+/// A part of a file, at its place in the content.
+#[derive(Debug)]
+struct Extent {
+    at: u64,
+    count: u64,
+    file: Arc<OwnedFd>,
+    from: u64,
+}
+
+impl Content {
+    /// Nothing yet; of no version.
+    pub(crate) fn empty() -> Self {
+        Self { extents: Vec::new(), size: 0, modified: None, version: String::new(), media_type: None }
+    }
+
+    /// The bytes of a file of which nobody knows how many there will be: a window says how many there are.
+    pub(crate) fn boundless(file: Arc<OwnedFd>) -> Self {
+        let mut content = Self::empty();
+        content.push(file, 0, u64::MAX);
+        content
+    }
+
+    /// A regular file as it is now: its bytes, the time of its last change, and a version.
+    pub fn file(file: impl Into<OwnedFd>) -> io::Result<Self> {
+        let file = Arc::new(file.into());
+        let stat = rustix::fs::fstat(&file)?;
+        let mut content = Self::empty();
+        content.append(file, &stat, 0, None);
+        Ok(content)
+    }
+
+    /// These bytes, in memory. They have no version, so that clients cannot ask whether they have changed.
+    pub fn bytes(bytes: &[u8]) -> io::Result<Self> {
+        let memory = memory(c"bytes")?;
+        let mut written = 0;
+        while written < bytes.len() {
+            written += rustix::io::pwrite(&memory, &bytes[written..], written as u64)?;
+        }
+        let mut content = Self::empty();
+        content.push(Arc::new(memory), 0, bytes.len() as u64);
+        Ok(content)
+    }
+
+    /// Says what it is, instead of letting the guest judge by its name.
+    pub fn typed(mut self, media_type: &str) -> Self {
+        self.media_type = Some(media_type.to_owned());
+        self
+    }
+
+    /// Says which version it is: something that differs whenever the content does. Visible ASCII without
+    /// blanks or quotes, at most 64 bytes, or it is not taken.
+    pub fn versioned(mut self, version: &str) -> Self {
+        let proper = version.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'"');
+        if proper && version.len() <= 64 {
+            version.clone_into(&mut self.version);
+        }
+        self
+    }
+
+    /// Puts a part of a file behind what is there: `from` on, up to `to` or to its end.
+    pub(crate) fn append(&mut self, file: Arc<OwnedFd>, stat: &Stat, from: u64, to: Option<u64>) {
+        let size = u64::try_from(stat.st_size).unwrap_or_default();
+        let to = to.unwrap_or(size).min(size);
+        let from = from.min(to);
+        self.modified = self.modified.max(modified(stat));
+        if !self.version.is_empty() {
+            self.version.push('+');
+        }
+        // The inode too: a file that was renamed into place can have the size and the time of the old one.
+        let Stat { st_mtime, st_mtime_nsec, st_ino, .. } = stat;
+        self.version += &format!("{st_mtime:x}.{st_mtime_nsec:x}-{:x}-{st_ino:x}", to - from);
+        self.push(file, from, to - from);
+    }
+
+    fn push(&mut self, file: Arc<OwnedFd>, from: u64, count: u64) {
+        self.extents.push(Extent { at: self.size, count, file, from });
+        self.size = self.size.saturating_add(count);
+    }
+
+    /// How many bytes there are.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The file that has the byte at this offset, where in it that is, and how many bytes it has from
+    /// there on.
+    fn locate(&self, offset: u64) -> Option<(&OwnedFd, u64, u64)> {
+        let next = self.extents.partition_point(|extent| extent.at <= offset);
+        let extent = self.extents.get(next.checked_sub(1)?)?;
+        let into = offset - extent.at;
+        (into < extent.count).then(|| (&*extent.file, extent.from + into, extent.count - into))
+    }
+
+    fn pass(&self, offset: u64, count: usize, socket: &Socket) -> io::Result<Moved> {
+        let Some((file, from, there)) = self.locate(offset) else { return Ok(Moved::End) };
+        socket.send_file(file.as_fd(), from, count.min(usize::try_from(there).unwrap_or(usize::MAX)))
+    }
+
+    pub(crate) fn read(&self, mut offset: u64, mut buffer: &mut [u8]) -> Result<(), Lost> {
+        while !buffer.is_empty() {
+            let Some((file, from, there)) = self.locate(offset) else { return Err(Lost::Shorter) };
+            let wanted = buffer.len().min(usize::try_from(there).unwrap_or(usize::MAX));
+            match rustix::io::pread(file, &mut buffer[..wanted], from) {
+                Ok(0) => return Err(Lost::Shorter),
+                Ok(count) => {
+                    offset += count as u64;
+                    buffer = &mut buffer[count..];
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(Lost::Failed(io::Error::from(error))),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Memory that is a file: what is in it can be passed like any other.
+pub(crate) fn memory(name: &std::ffi::CStr) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?)
+}
+
+pub(crate) fn modified(stat: &Stat) -> Option<u64> {
+    let seconds = u64::try_from(stat.st_mtime).ok()?;
+    seconds.checked_mul(1_000)?.checked_add(stat.st_mtime_nsec / 1_000_000)
+}
+
+/// Why bytes of a source could not be had.
+#[derive(Debug)]
+pub(crate) enum Lost {
+    /// It has become shorter than it was.
+    Shorter,
+    /// It moves, and has moved on.
+    Behind,
+    /// What the system says.
+    Failed(io::Error),
+}
+
+/// What can be had of a source now: `start` to `end`, and whether that is the end for good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) is_final: bool,
+}
+
+/// How far a source that moves has come.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) window: Window,
+    /// Why nothing more will come, though the end was not reached.
+    pub(crate) failed: Option<String>,
+}
+
+/// A source that a client has open.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) content: Arc<Content>,
+    moving: Option<Moving>,
+}
+
+/// How a client follows a source that moves.
+#[derive(Debug)]
+pub(crate) struct Moving {
+    progress: watch::Receiver<Progress>,
+    /// Where the client began.
+    joined: u64,
+    /// What it was last told: the guest may pass nothing else.
+    told: Window,
+    /// Up to where it has been passed.
+    position: u64,
+    /// How far it may be behind the end.
+    leash: u64,
+    pub(crate) kind: Kind,
+    /// Held as long as the client watches.
+    _viewer: Viewer,
+}
+
+/// Why a source moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Somebody is writing to its end.
+    Growing,
+    /// It comes from a pipe, and only the last of it is kept.
+    Live,
+}
+
+/// Is told when it is dropped that nobody holds it any more.
+pub(crate) type Viewer = Arc<dyn Send + Sync + std::fmt::Debug>;
+
+impl Source {
+    /// All of something that does not move.
+    pub(crate) fn still(content: Arc<Content>) -> Self {
+        Self { content, moving: None }
+    }
+
+    /// A file that is being written.
+    pub(crate) fn growing(content: Arc<Content>, progress: watch::Receiver<Progress>, viewer: Viewer) -> Self {
+        Self::follow(content, progress, 0, u64::MAX, Kind::Growing, viewer)
+    }
+
+    /// What comes from a pipe, from `joined` on, for a client that falls behind by at most `leash`.
+    pub(crate) fn live(
+        content: Arc<Content>,
+        progress: watch::Receiver<Progress>,
+        joined: u64,
+        leash: u64,
+        viewer: Viewer,
+    ) -> Self {
+        Self::follow(content, progress, joined, leash, Kind::Live, viewer)
+    }
+
+    fn follow(
+        content: Arc<Content>,
+        progress: watch::Receiver<Progress>,
+        joined: u64,
+        leash: u64,
+        kind: Kind,
+        viewer: Viewer,
+    ) -> Self {
+        let told = Window { start: joined, ..progress.borrow().window };
+        let moving = Moving { progress, joined, told, position: joined, leash, kind, _viewer: viewer };
+        Self { content, moving: Some(moving) }
+    }
+
+    /// What the client knows of.
+    pub(crate) fn window(&self) -> Window {
+        match &self.moving {
+            Some(moving) => moving.told,
+            None => Window { start: 0, end: self.content.size, is_final: true },
+        }
+    }
+
+    pub(crate) fn moving(&mut self) -> Option<&mut Moving> {
+        self.moving.as_mut()
+    }
+
+    /// Passes some of what there is from `offset` on, at most `count` bytes.
+    pub(crate) fn pass(&mut self, offset: u64, count: usize, socket: &Socket) -> Result<Moved, Lost> {
+        let Some(moving) = &mut self.moving else {
+            return self.content.pass(offset, count, socket).map_err(Lost::Failed);
+        };
+        // Whoever gives up the beginning of the source waits until this is given back, so that what is
+        // passed is still there.
+        let now = moving.progress.borrow();
+        moving.check(&now.window, offset)?;
+        let moved = self.content.pass(offset, count, socket).map_err(Lost::Failed)?;
+        if let Moved::Bytes(count) = moved {
+            moving.position = offset + count as u64;
+        }
+        Ok(moved)
+    }
+
+    /// Reads all of `buffer` from `offset` on.
+    pub(crate) fn read(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), Lost> {
+        let Some(moving) = &mut self.moving else { return self.content.read(offset, buffer) };
+        let now = moving.progress.borrow();
+        moving.check(&now.window, offset)?;
+        self.content.read(offset, buffer)?;
+        moving.position = offset + buffer.len() as u64;
+        Ok(())
+    }
+}
+
+impl Moving {
+    fn check(&self, now: &Window, offset: u64) -> Result<(), Lost> {
+        let behind = offset < now.start || now.end.saturating_sub(offset) > self.leash;
+        if behind { Err(Lost::Behind) } else { Ok(()) }
+    }
+
+    /// Waits until there are bytes past this offset, or the end.
+    pub(crate) async fn past(&mut self, offset: u64) -> Result<Window, Lost> {
+        self.position = offset.max(self.position);
+        loop {
+            let Progress { window, failed } = self.progress.borrow_and_update().clone();
+            self.check(&window, offset)?;
+            if window.end > offset || window.is_final {
+                self.told = Window { start: self.joined.max(window.start), ..window };
+                return Ok(self.told);
+            }
+            if let Some(why) = failed {
+                return Err(Lost::Failed(io::Error::other(why)));
+            }
+            self.changed().await?;
+        }
+    }
+
+    /// Waits until the client is too far behind.
+    pub(crate) async fn overrun(&mut self) -> Lost {
+        loop {
+            let window = self.progress.borrow_and_update().window;
+            if let Err(behind) = self.check(&window, self.position) {
+                return behind;
+            }
+            if self.changed().await.is_err() {
+                // It moves no more, so nobody falls behind.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    async fn changed(&mut self) -> Result<(), Lost> {
+        self.progress.changed().await.map_err(|_| Lost::Failed(io::Error::other("nobody reads it any more")))
+    }
+}
