@@ -366,6 +366,52 @@ fn who_reads_slowly_is_not_ended() {
     connection.goes_on();
 }
 
+#[test]
+fn who_takes_less_than_the_kernel_waits_for_has_not_stalled() {
+    let _turn = alone();
+    let folder = Folder::new();
+    // There is room for more only when half of this has been taken, which is longer than the stall.
+    let flags = ["--stall-timeout", "500ms", "--unsent", "4M"];
+    let server = Server::start(folder.hollow_file("long.mp4", LONG), &flags);
+    let mut connection = Connection::with_small_buffer(server.address());
+    connection.ask_for("GET", "/long.mp4", &[]);
+    connection.head();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_millis(2_500) {
+        connection.exactly(32 << 10);
+        // The pace of a slow player: what is tested is that time passes.
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(!server.log().iter().any(|line| line.contains("timed out")), "{:?}", server.log());
+}
+
+#[test]
+fn the_time_between_requests_runs_from_the_end_of_the_reply() {
+    let _turn = alone();
+    let folder = Folder::new();
+    let film = noise(3, 96 << 10);
+    let server = Server::start(folder.file("film.ts", &film), &["--idle-timeout", "1s", "--rate", "48K"]);
+    let mut connection = server.connect();
+    connection.get("/film.ts").is(200, &film);
+    // Longer than a second after the reply has begun, and much less than that after its end.
+    thread::sleep(Duration::from_millis(200));
+    connection.goes_on();
+}
+
+#[test]
+fn the_rate_holds_for_what_is_not_a_file_too() {
+    let _turn = alone();
+    let folder = Folder::new();
+    for number in 0..400 {
+        folder.file(&format!("a file with a name that is as long as names often are, number {number}.mp4"), "");
+    }
+    let server = Server::start(folder.path(), &["--list", "--rate", "64K"]);
+    let asked = Instant::now();
+    let listing = server.get("/").body.len();
+    let (took, least) = (asked.elapsed(), Duration::from_millis(listing as u64 * 1_000 / (96 << 10)));
+    assert!(took > least, "{listing} bytes came in {took:?}");
+}
+
 // ---- limits on numbers
 
 #[test]

@@ -42,6 +42,12 @@ impl Ends {
         let index = lives.iter().rposition(is_it).expect("every life ends, and the journal is told");
         lives.swap_remove(index)
     }
+
+    /// Whether it has ended.
+    fn has(&self, client: SocketAddr) -> bool {
+        let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
+        lives.iter().any(|life| life.peer == Some(client))
+    }
 }
 
 /// A server whose guests can be asked to fail.
@@ -299,6 +305,31 @@ fn clients_beside_every_fault_get_their_bytes_in_time() {
         }
         drop(over);
     });
+}
+
+#[test]
+fn a_crowd_of_guests_that_spin_shares_its_time_with_others() {
+    const CROWD: usize = 128;
+    // All of them together take more than six seconds of one core. Each may hold its loop for two ticks, and
+    // until another thread runs it, which is what takes time on a busy machine.
+    const PATIENT: Duration = Duration::from_secs(4);
+    let arena = Arena::new(limits(), Settings::default());
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| Connection::to(arena.address())).collect();
+    for spinning in &mut crowd {
+        spinning.ask_for("GET", "/!spin", &[]);
+    }
+    let mut longest = Duration::ZERO;
+    let ended = |connection: &Connection| arena.ends.has(connection.local_address());
+    eventually("the crowd is ended", || {
+        let asked = Instant::now();
+        Connection::to(arena.address()).get("/small.ts").is(200, &noise(1, 1_000));
+        longest = longest.max(asked.elapsed());
+        crowd.iter().all(ended)
+    });
+    assert!(longest < PATIENT, "somebody waited for {longest:?}");
+    for spinning in &crowd {
+        assert_eq!(arena.ends.of(spinning.local_address()).ended, Ended::OverLimit(Limit::Cpu));
+    }
 }
 
 struct Over<'a>(&'a AtomicBool);

@@ -20,7 +20,7 @@ use crate::capsule::Recording;
 use crate::crowd::Admission;
 use crate::ended::{Breach, Ended, Life, Limit, Phase};
 use crate::journal::Exchange;
-use crate::limits::{BURST, LINGER, LINGER_BYTES, PASS_BYTES, RECEIVED_BYTES, SMALL_PASS_BYTES};
+use crate::limits::{BURST, LINGER, LINGER_BYTES, PASS_BYTES, RECEIVED_BYTES, RESERVE_TIMEOUT, SMALL_PASS_BYTES};
 use crate::sandbox::{self, Plan, Sandbox, Step, Wait, contract};
 use crate::server::{Shared, Stop};
 use crate::slow_lane::SlowLane;
@@ -288,10 +288,14 @@ impl Living {
 
     async fn wait_for_bytes(&mut self) -> Result<(), Ended> {
         let limits = &self.client.shared.limits;
+        let head_timeout = match self.client.admission.at_capacity() {
+            true => limits.head_timeout.min(RESERVE_TIMEOUT),
+            false => limits.head_timeout,
+        };
         let (deadline, phase) = match self.asking {
             Asking::Silent { since, phase: Phase::Idle } => (since + limits.idle_timeout, Phase::Idle),
-            Asking::Silent { since, phase } => (since + limits.head_timeout, phase),
-            Asking::Speaking { since } => (since + limits.head_timeout, Phase::Head),
+            Asking::Silent { since, phase } => (since + head_timeout, phase),
+            Asking::Speaking { since } => (since + head_timeout, Phase::Head),
         };
         // The socket may have been filled since it was registered; the attempt that follows finds out.
         self.unread = true;
@@ -326,7 +330,11 @@ impl Living {
         self.source = None;
         let shared = Arc::clone(&self.client.shared);
         let patience = shared.limits.stall_timeout;
-        let listing = timeout(patience, task::spawn_blocking(move || shared.sources.list(&name))).await;
+        let listing = timeout(patience, async {
+            let _place = self.client.shared.listings.acquire().await;
+            task::spawn_blocking(move || shared.sources.list(&name)).await
+        });
+        let listing = listing.await;
         let listing = listing.map_err(|_| Ended::SourceFailed("the folder takes too long to read".into()))?;
         let listing = listing.map_err(|error| Ended::HostFault(format!("a folder cannot be listed: {error}")))?;
         let entries: Vec<_>;
@@ -432,7 +440,8 @@ impl Living {
 
     async fn send(&mut self, mut bytes: &[u8], follows: Follows) -> Result<(), Ended> {
         while !bytes.is_empty() {
-            match self.client.socket.send(bytes, follows) {
+            let piece = self.allowance(bytes.len() as u64).await?;
+            match self.client.socket.send(&bytes[..piece], follows) {
                 Ok(Moved::Bytes(count)) => {
                     self.sent(count as u64);
                     bytes = &bytes[count..];
@@ -472,18 +481,7 @@ impl Living {
         let mut offset = span.offset;
         let mut turn = PASS_BYTES;
         while offset < end {
-            let mut piece = turn.min(end - offset);
-            if let Some(pace) = &mut self.pace {
-                match pace.allows(Instant::now()) {
-                    Ok(count) => piece = piece.min(count),
-                    Err(later) => {
-                        let Client { stop, .. } = &mut self.client;
-                        rest(later, stop).await?;
-                        continue;
-                    }
-                }
-            }
-            let piece = usize::try_from(piece).unwrap_or(usize::MAX);
+            let piece = self.allowance(turn.min(end - offset)).await?;
             let source = self.source.as_mut().ok_or(Ended::Breach(Breach::NothingOpen))?;
             match source.pass(offset, piece, &self.client.socket) {
                 Ok(Moved::Bytes(count)) => {
@@ -506,10 +504,35 @@ impl Living {
         Ok(())
     }
 
+    /// How many of so many bytes may be sent now. Waits, where the client's rate wants it, until some may.
+    async fn allowance(&mut self, wanted: u64) -> Result<usize, Ended> {
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let Some(pace) = &mut self.pace else { return Ok(wanted) };
+        loop {
+            match pace.allows(Instant::now()) {
+                Ok(count) => return Ok(wanted.min(usize::try_from(count).unwrap_or(usize::MAX))),
+                Err(later) => rest(later, &mut self.client.stop).await?,
+            }
+        }
+    }
+
     async fn wait_for_room(&mut self) -> Result<(), Ended> {
-        let deadline = Instant::now() + self.client.shared.limits.stall_timeout;
+        let stall_timeout = self.client.shared.limits.stall_timeout;
         let Client { socket, stop, .. } = &mut self.client;
-        let room = until(socket.writable(), deadline, Phase::Stall, stop, Stop::Now);
+        let room = async {
+            let mut queued = socket.queued();
+            loop {
+                let deadline = Instant::now() + stall_timeout;
+                let room = until(socket.writable(), deadline, Phase::Stall, stop, Stop::Now).await;
+                // Room is a good part of what the kernel holds. A client that reads slowly has taken some
+                // of that, and has not stalled.
+                let now = socket.queued();
+                if room != Err(Ended::TimedOut(Phase::Stall)) || now >= queued {
+                    return room;
+                }
+                queued = now;
+            }
+        };
         match self.source.as_mut().and_then(Source::moving) {
             None => room.await,
             Some(moving) => tokio::select! {

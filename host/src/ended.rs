@@ -59,6 +59,8 @@ pub enum Limit {
     Actions,
     /// How far a client may be behind a live source.
     Lag,
+    /// Guests at once that compute for long.
+    Turn,
 }
 
 /// A rule of the contract that a guest broke.
@@ -154,8 +156,8 @@ impl Ended {
     /// Whether it is the guest's doing.
     pub fn is_guests_fault(&self) -> bool {
         match self {
-            // That is the client's: it reads too slowly.
-            Self::OverLimit(Limit::Lag) => false,
+            // The one is its client's, which reads too slowly; the other that of all who compute for long.
+            Self::OverLimit(Limit::Lag | Limit::Turn) => false,
             Self::OverLimit(_) | Self::Trapped { .. } | Self::Breach(_) => true,
             _ => false,
         }
@@ -201,6 +203,7 @@ impl fmt::Display for Limit {
             Self::Progress => "cpu without progress",
             Self::Actions => "size of a list of actions",
             Self::Lag => "lag behind a live source",
+            Self::Turn => "guests that compute for long",
         })
     }
 }

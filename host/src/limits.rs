@@ -21,7 +21,7 @@ pub struct Limits {
     pub clients_per_address: usize,
 
     /// Clients beyond `clients` that still get an instance, only to be told that the server is full.
-    /// Each is there for a moment; who comes when these are taken too is closed at once.
+    /// Each has a second to ask; who comes when these are taken too is closed at once.
     pub reserve: usize,
 
     /// Bytes of all memories and tables of one guest instance. The built-in guest starts with 2
@@ -98,6 +98,10 @@ impl Default for Limits {
     }
 }
 
+/// How long a client that is only to be told that the server is full may take to ask for something. One
+/// that means to ask has asked by then, and the next one wants its place.
+pub(crate) const RESERVE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Bytes in one `received` event: part of the contract, and more than nearly every head.
 pub(crate) const RECEIVED_BYTES: usize = 16 << 10;
 
@@ -126,19 +130,21 @@ pub(crate) const LINGER_BYTES: usize = 1 << 20;
 
 /// The clock by which guests are interrupted. A guest that computes for longer than one to two of these
 /// gives its thread to the other clients and goes on beside them.
-pub(crate) const TICK: Duration = Duration::from_millis(5);
+pub(crate) const TICK: Duration = Duration::from_millis(2);
 
 /// Ticks without a call before that clock stops. Starting it again costs a system call, which a steady
 /// trickle of clients should not pay each time.
-pub(crate) const QUIET_TICKS: u32 = 200;
+pub(crate) const QUIET_TICKS: u32 = 500;
 
-/// Guests at once that compute beside their loop. Others that want to wait their turn, so that all of
-/// them together never take more than one core from each loop.
-pub(crate) const SLOW_LANE: usize = 1;
+/// Guests of one loop that may compute for long at once, taking turns on one core. Each is a thread that
+/// mostly waits. Who wants to be one more is ended: it would have to keep its loop from all others.
+pub(crate) const SLOW_LANE: usize = 256;
 
-/// Threads that one loop may start for guests that compute for long, most of which wait their turn.
-/// Beyond, such a guest keeps its loop until its CPU time is used up.
-pub(crate) const SLOW_THREADS: usize = 16;
+/// How long a guest that hands its loop to another thread waits to see that it runs there.
+pub(crate) const HAND_OVER: Duration = Duration::from_millis(100);
+
+/// Folders that are read at once, each on a thread. A disk that is slow for one is not faster for more.
+pub(crate) const LISTINGS: usize = 16;
 
 /// New clients taken from one listener before others get their turn.
 pub(crate) const ACCEPTS_IN_A_ROW: usize = 64;

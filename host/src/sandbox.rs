@@ -22,7 +22,7 @@ use crate::engine::{self, MEMORY_RESERVATION};
 use crate::foreign::{self, Grant, GuestError, Import, Wasi};
 use crate::limits::{LIFTED_BYTES, Limits, TICK};
 use crate::server::Settings;
-use crate::slow_lane::{SlowLane, Where};
+use crate::slow_lane::{Place, SlowLane};
 use crate::ticker::Ticker;
 
 mod bindings {
@@ -237,10 +237,12 @@ impl WasiView for Bounds {
 struct Cpu {
     per_event: Duration,
     spent: bool,
+    /// Whether there was no place for one more guest that computes for long.
+    refused: bool,
     slow_lane: Arc<SlowLane>,
-    /// Once the call has been seen to be long: when that was, by the clock of its thread, and where it
-    /// goes on.
-    long: Option<(Duration, Where)>,
+    /// Once the call has been seen to be long: when that was, by the clock of its thread, and its place in
+    /// the lane.
+    long: Option<(Duration, Place)>,
     /// How long the guest was computing in the last call. Not how long the call lasted: the thread may
     /// have waited for its turn, or the machine may have had other things to do.
     last: Duration,
@@ -273,12 +275,21 @@ impl Cpu {
     /// Called at each tick of a call that lasts longer than one.
     fn tick(&mut self) -> UpdateDeadline {
         let now = thread_cpu_time();
-        match self.long {
-            None => {
-                self.long = Some((now, self.slow_lane.enter()));
+        match &mut self.long {
+            None => match self.slow_lane.enter() {
+                Some(place) => {
+                    self.long = Some((now, place));
+                    UpdateDeadline::Continue(1)
+                }
+                None => {
+                    self.refused = true;
+                    UpdateDeadline::Interrupt
+                }
+            },
+            Some((since, place)) if now.saturating_sub(*since) < self.per_event => {
+                self.slow_lane.take_turns(place);
                 UpdateDeadline::Continue(1)
             }
-            Some((since, _)) if now.saturating_sub(since) < self.per_event => UpdateDeadline::Continue(1),
             Some(_) => {
                 self.spent = true;
                 UpdateDeadline::Interrupt
@@ -403,6 +414,7 @@ impl Instance {
             cpu: Cpu {
                 per_event: limits.cpu_per_event,
                 spent: false,
+                refused: false,
                 slow_lane: Arc::clone(slow_lane),
                 long: None,
                 last: Duration::ZERO,
@@ -471,11 +483,9 @@ fn timed<T>(
     let cpu = &mut store.data_mut().cpu;
     // The thread's own clock is a system call. Short calls, which are nearly all, do without.
     cpu.last = began.elapsed().min(2 * TICK);
-    if let Some((since, place)) = cpu.long.take() {
+    if let Some((since, _)) = cpu.long.take() {
         cpu.last += thread_cpu_time().saturating_sub(since);
-        if place == Where::Beside {
-            cpu.slow_lane.leave();
-        }
+        cpu.slow_lane.leave();
     }
     result
 }
@@ -484,6 +494,9 @@ fn timed<T>(
 fn why(error: &wasmtime::Error, bounds: &Bounds) -> Ended {
     if bounds.cpu.spent {
         return Ended::OverLimit(Limit::Cpu);
+    }
+    if bounds.cpu.refused {
+        return Ended::OverLimit(Limit::Turn);
     }
     // A guest that was refused memory may go on without; one that then fails, fails of that.
     if bounds.memory_refused {

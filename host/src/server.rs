@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::capsule::Recording;
 use crate::client::Client;
@@ -21,7 +21,7 @@ use crate::crowd::{Admission, Crowd, Summary};
 use crate::ended::Life;
 use crate::journal::Journal;
 use crate::keeper::{Capsules, Keeper};
-use crate::limits::{ACCEPT_REST, ACCEPTS_AT_STOP, ACCEPTS_IN_A_ROW, Limits, SLOW_THREADS};
+use crate::limits::{ACCEPT_REST, ACCEPTS_AT_STOP, ACCEPTS_IN_A_ROW, LISTINGS, Limits, SLOW_LANE};
 use crate::sandbox::{Guest, Sharing};
 use crate::slow_lane::SlowLane;
 use crate::socket::{self, Socket};
@@ -72,6 +72,8 @@ pub(crate) struct Shared {
     /// Where lives are recorded.
     keeper: Option<Keeper>,
     pub(crate) sharing: Sharing,
+    /// Places for those who want a folder read.
+    pub(crate) listings: Semaphore,
     crowd: Arc<Crowd>,
     numbers: AtomicU64,
 }
@@ -151,6 +153,7 @@ impl Server {
             settings: self.settings,
             journal: self.journal,
             sharing: self.sharing,
+            listings: Semaphore::new(LISTINGS),
             crowd: Arc::default(),
             numbers: AtomicU64::new(0),
         });
@@ -162,7 +165,7 @@ impl Server {
             // computes for long (see `slow_lane`), and that shares nothing with its neighbours.
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
-                .max_blocking_threads(SLOW_THREADS)
+                .max_blocking_threads(SLOW_LANE + LISTINGS)
                 .thread_name(format!("loop-{number}"))
                 .enable_io()
                 .enable_time()

@@ -12,6 +12,10 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+/// Asks a socket how much of what was sent is still under way. The number is that of most architectures
+/// and of all that wasmtime compiles for.
+const TIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+
 /// A connected, non-blocking stream socket: TCP or unix.
 pub(crate) struct Socket(State);
 
@@ -81,6 +85,15 @@ impl Socket {
     /// connection, and the reset destroy what the client has not read yet.
     pub(crate) fn has_unread(&self) -> bool {
         self.fd().and_then(rustix::io::ioctl_fionread).is_ok_and(|count| count > 0)
+    }
+
+    /// How many of the bytes that were sent the client has not acknowledged.
+    #[expect(unsafe_code, reason = "there is no safe wrapper of this call")]
+    pub(crate) fn queued(&self) -> u32 {
+        // SAFETY: TIOCOUTQ (tcp(7): SIOCOUTQ) writes one `int`, which is as large as a `u32`.
+        let asked = unsafe { rustix::ioctl::Getter::<TIOCOUTQ, u32>::new() };
+        // SAFETY: the descriptor is a socket, and the call changes nothing.
+        self.fd().and_then(|socket| unsafe { rustix::ioctl::ioctl(socket, asked) }).unwrap_or_default()
     }
 
     /// Waits until `receive` is worth another attempt.

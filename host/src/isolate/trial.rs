@@ -81,9 +81,7 @@ fn beside_attackers(ground: &Ground<'_>, claim: Claim) -> Result<Outcome, Failur
     let (trial, measures) = loop {
         let trial = Trial::run(ground, claim, Role::Fresh)?;
         let measures = trial.measures(ground, claim);
-        let only_late = measures.iter().all(|measure| measure.holds() || measure.unit == Unit::Milliseconds);
-        let holds = measures.iter().all(Measure::holds);
-        if holds || !only_late || attempt == ATTEMPTS {
+        if !only_late(&measures) || attempt == ATTEMPTS {
             break (trial, measures);
         }
         attempt += 1;
@@ -94,6 +92,12 @@ fn beside_attackers(ground: &Ground<'_>, claim: Claim) -> Result<Outcome, Failur
     };
     let (verdict, note) = judge(&trial, &measures, control.as_ref());
     Ok(Outcome { claim, verdict, measures, control, timeline: Some(trial.timeline), note })
+}
+
+/// Whether nothing is wrong but the time that something took.
+fn only_late(measures: &[Measure]) -> bool {
+    let mut wrong = measures.iter().filter(|measure| !measure.holds()).peekable();
+    wrong.peek().is_some() && wrong.all(|measure| measure.unit == Unit::Milliseconds)
 }
 
 /// Tries a claim where it must fail. A prober that a busy machine leaves no time may miss what is there.
@@ -114,6 +118,10 @@ fn judge(trial: &Trial, measures: &[Measure], control: Option<&Control>) -> (Ver
     let complaint = || trial.struck.complaint.clone().or(trial.calm.complaint.clone()).unwrap_or_default();
     if trial.calm.p99 > TOO_BUSY {
         let why = "the machine is too busy: even in peace clients wait for long";
+        return (Verdict::Inconclusive, why.to_owned());
+    }
+    if only_late(measures) && trial.struck.p99 < 2 * FLOOR.max(trial.calm.p99 * 3) {
+        let why = "clients had to wait, but not so long that it could not have been the machine";
         return (Verdict::Inconclusive, why.to_owned());
     }
     if !measures.iter().all(Measure::holds) {
