@@ -12,7 +12,7 @@ const TARGET: &str = "wasm32-wasip2";
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for input in ["guest/src", "guest/build.rs", "guest/Cargo.toml", "wit", "Cargo.lock"] {
+    for input in ["guest/src", "guest/Cargo.toml", "guest/session", "wit", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
     println!("cargo::rerun-if-changed=src/engine.rs");
@@ -66,10 +66,10 @@ fn build_guest(root: &Path, features: &[&str]) -> Vec<u8> {
     let target_dir = out_dir().join("guest");
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo
-        .args(["build", "--release", "--package", "multiclient-guest", "--target", TARGET])
+        .args(["build", "--release", "--package", "multiclient-session", "--target", TARGET])
         .args(features)
         .arg("--manifest-path")
-        .arg(root.join("guest/Cargo.toml"))
+        .arg(root.join("guest/session/Cargo.toml"))
         .arg("--target-dir")
         .arg(&target_dir);
     // What the outer build set for its own crates is not meant for the guest. The rest of the
@@ -94,7 +94,7 @@ fn build_guest(root: &Path, features: &[&str]) -> Vec<u8> {
         fail("the guest does not build; the errors are above");
     }
     // Read at once: the next build puts its own there.
-    fs::read(target_dir.join(TARGET).join("release/multiclient_guest.wasm"))
+    fs::read(target_dir.join(TARGET).join("release/multiclient_session.wasm"))
         .unwrap_or_else(|error| fail(&format!("the guest was built, and cannot be read: {error}")))
 }
 

@@ -24,10 +24,6 @@
 #![no_std]
 
 extern crate alloc;
-// A dynamic library needs an allocator and a panic handler, also where nobody loads it, as in native
-// builds. The component brings its own.
-#[cfg(not(target_family = "wasm"))]
-extern crate std as _;
 
 pub mod contract;
 
@@ -36,10 +32,6 @@ mod compat;
 mod conditional;
 mod connection;
 mod date;
-#[cfg(all(feature = "faulty", target_family = "wasm"))]
-mod faulty;
-#[cfg(target_family = "wasm")]
-mod heap;
 mod listing;
 mod media_type;
 mod multipart;
@@ -49,8 +41,6 @@ mod range;
 mod reply;
 mod request;
 mod search;
-#[cfg(target_family = "wasm")]
-mod shell;
 mod stream;
 mod target;
 mod text;

@@ -14,7 +14,7 @@ const MEMORY: u32 = 128 * 1024;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=../wit");
+    println!("cargo::rerun-if-changed=../../wit");
     if env::var("CARGO_CFG_TARGET_FAMILY").is_ok_and(|family| family == "wasm") {
         println!("cargo::rustc-link-arg-cdylib=-zstack-size={STACK}");
         println!("cargo::rustc-link-arg-cdylib=--initial-memory={MEMORY}");

@@ -3,22 +3,30 @@
 //! Rule: this is the only file that knows of generated bindings, and it decides nothing. It translates
 //! events on the way in and actions on the way out.
 
+#![cfg_attr(target_family = "wasm", no_std)]
+#![cfg(target_family = "wasm")]
 #![expect(unsafe_code, reason = "generated bindings speak the canonical ABI in raw pointers")]
+
+extern crate alloc;
+
+#[cfg(feature = "faulty")]
+mod faulty;
+mod heap;
 
 use alloc::alloc::{Layout, alloc, handle_alloc_error, realloc};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::ptr;
 
-#[cfg(not(feature = "faulty"))]
-use crate::Session;
-use crate::contract;
-#[cfg(feature = "faulty")]
-use crate::faulty::Session;
 use bindings::exports::multiclient::session::handler as wire;
+#[cfg(feature = "faulty")]
+use faulty::Session;
+#[cfg(not(feature = "faulty"))]
+use multiclient_guest::Session;
+use multiclient_guest::contract;
 
 mod bindings {
-    wit_bindgen::generate!({ path: "../wit", world: "guest" });
+    wit_bindgen::generate!({ path: "../../wit", world: "guest" });
 
     use super::Component;
     export!(Component);

@@ -14,11 +14,11 @@ use core::arch::wasm32;
 use core::hint::black_box;
 use core::ptr;
 
-use crate::contract::{Action, Event, Found, Instant, Name, Remainder, Settings, Span};
+use multiclient_guest::contract::{Action, Event, Found, Instant, Name, Remainder, Settings, Span};
 
 /// A client's session, with or without a fault in it.
 pub(crate) struct Session {
-    sound: crate::Session,
+    sound: multiclient_guest::Session,
     /// What it is in the middle of.
     at: Option<Doing>,
 }
@@ -41,7 +41,7 @@ impl Session {
         if let Some(fault) = fault {
             Self::fail(fault.value.as_bytes(), Name::new());
         }
-        Self { sound: crate::Session::new(settings), at: None }
+        Self { sound: multiclient_guest::Session::new(settings), at: None }
     }
 
     pub(crate) fn advance(&mut self, now: Instant, event: Event) -> Vec<Action> {
