@@ -12,18 +12,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 
+use crate::answer::{self, Step, Way};
 use crate::body::Framing;
-use crate::compat;
-use crate::contract::{
-    Action, Dialect, Event, Exchange, Found, Instant, Listing, Name, Refusal, Remainder, Settings, Span, Window,
-};
-use crate::listing;
+use crate::contract::{Action, Event, Exchange, Instant, Name, Remainder, Settings, Span, Window};
 use crate::page::{self, Format};
-use crate::reply::{Recipient, Reply, Site, Source, Status};
-use crate::request::{self, Expectation, FieldName, Malformed, Method, Request, Scanner};
-use crate::search::{Place, Search};
+use crate::reply::{Recipient, Reply, Site, Status};
+use crate::request::{self, Expectation, FieldName, Malformed, Request, Scanner};
 use crate::stream::{Flow, Stream};
-use crate::target::Target;
 
 /// When a list of actions is full enough to end it. A reply that needs no source has at most a few
 /// actions, so that this stays below the 64 that the contract allows.
@@ -79,6 +74,16 @@ enum Wait {
     Close(Remainder),
 }
 
+impl Wait {
+    /// For what has to be found on this way.
+    fn on(way: &Way) -> Self {
+        match way {
+            Way::Source(search) => Self::Open(search.name()),
+            Way::List(name) => Self::List(name.clone()),
+        }
+    }
+}
+
 /// What comes after a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
@@ -122,10 +127,8 @@ enum State {
     Body(Request, Framing),
     /// Nothing: the list of actions was full, and there is more to do.
     Breath,
-    /// Waiting for a source.
-    Opening(Request, Search),
-    /// Waiting for what is in the folder of this name.
-    Listing(Request, Name),
+    /// Waiting for what the host finds on the way to a reply.
+    Answering(Request, Way),
     /// Sending a source as it grows.
     Streaming(Stream, Option<Exchange>, Then),
     /// The session has ended.
@@ -175,12 +178,7 @@ impl Session {
                 self.state = State::Head(Scanner::default());
                 self.proceed(now, &mut plan)
             }
-            (State::Opening(request, search), Event::Opened(result)) => {
-                self.opened(now, request, search, result, &mut plan)
-            }
-            (State::Listing(request, name), Event::Listed(result)) => {
-                self.listed(now, request, &name, result, &mut plan)
-            }
+            (State::Answering(request, way), event) => self.look_on(now, request, way, event, &mut plan),
             (State::Streaming(stream, exchange, then), Event::Available(window)) => {
                 self.available(now, stream, exchange, then, window, &mut plan)
             }
@@ -205,8 +203,7 @@ impl Session {
             State::Head(scanner) if scanner.is_idle(&self.unread) => Wait::Close(Remainder::Nothing),
             State::Head(_) | State::Body(..) => Wait::Receive,
             State::Breath => Wait::Open(Name::new()),
-            State::Opening(_, search) => Wait::Open(search.name()),
-            State::Listing(_, name) => Wait::List(name.clone()),
+            State::Answering(_, way) => Wait::on(way),
             State::Streaming(stream, ..) => Wait::Past(stream.offset),
             State::Closed => Wait::Close(Remainder::Unread),
         };
@@ -317,9 +314,10 @@ impl Session {
 
     /// Answers a request, or finds out what to answer with. None: the next request may come.
     fn answer(&mut self, now: Instant, request: Request, plan: &mut Plan) -> Option<Wait> {
-        match self.route(now, &request) {
-            Ok(Route::Search(search)) => Some(self.open(request, search)),
-            Ok(Route::Reply(reply)) => {
+        let site = Site { settings: &self.settings, now };
+        match answer::begin(site, &request) {
+            Ok(Step::Look(way)) => Some(self.look(request, way)),
+            Ok(Step::Reply(reply)) => {
                 let delivered = self.deliver(&request, reply, plan);
                 self.finish(&request, delivered, plan)
             }
@@ -327,91 +325,24 @@ impl Session {
         }
     }
 
-    fn route(&self, now: Instant, request: &Request) -> Result<Route<'_>, Malformed> {
+    fn look(&mut self, request: Request, way: Way) -> Wait {
+        let wait = Wait::on(&way);
+        self.state = State::Answering(request, way);
+        wait
+    }
+
+    /// Goes on with what the host has found.
+    fn look_on(&mut self, now: Instant, request: Request, way: Way, event: Event, plan: &mut Plan) -> Wait {
         let site = Site { settings: &self.settings, now };
-        let compat = self.settings.dialect == Dialect::Compat;
-        if self.settings.at_capacity {
-            return Ok(Route::Reply(page::full(site, request)));
+        match answer::proceed(site, &request, way, event) {
+            Some(Step::Look(way)) => self.look(request, way),
+            Some(Step::Reply(reply)) => {
+                let delivered = self.deliver(&request, reply, plan);
+                let wait = self.finish(&request, delivered, plan);
+                wait.unwrap_or_else(|| self.proceed(now, plan))
+            }
+            None => Wait::Close(Remainder::Unread),
         }
-        if compat && matches!(request.method, Method::Get | Method::Head) {
-            let search = compat::name(request).map(Search::exact);
-            return Ok(search.map_or_else(|| Route::missing(site, request), Route::Search));
-        }
-        let target = Target::of(request)?;
-        Ok(match (request.method, target) {
-            (Method::Refused, _) => Route::Reply(page::method_refused(site, request)),
-            (Method::Unknown, _) => Route::Reply(page::error(site, Status::NotImplemented, Format::of(request))),
-            (Method::Options, _) => Route::Reply(page::options(site, request)),
-            (_, Target::Path { name: Some(name), folder: true }) if name.is_empty() => Route::root(site, request),
-            (_, Target::Path { name: Some(name), folder: true }) => {
-                Route::Search(Search::new(name, Place::Index, request))
-            }
-            (_, Target::Path { name: Some(name), folder: false }) => {
-                Route::Search(Search::new(name, Place::Itself, request))
-            }
-            (_, Target::Path { name: None, .. } | Target::Server) => Route::missing(site, request),
-        })
-    }
-
-    fn open(&mut self, request: Request, search: Search) -> Wait {
-        let name = search.name();
-        self.state = State::Opening(request, search);
-        Wait::Open(name)
-    }
-
-    /// Goes on with what a name turned out to be.
-    fn opened(
-        &mut self,
-        now: Instant,
-        request: Request,
-        mut search: Search,
-        result: Result<Found, Refusal>,
-        plan: &mut Plan,
-    ) -> Wait {
-        let site = Site { settings: &self.settings, now };
-        let reply = match result {
-            Ok(Found::Source(facts)) => {
-                let source = Source { name: search.bare(), coding: search.coding, facts };
-                source.reply(site, &request)
-            }
-            // Whatever keeps a compressed sibling from being sent, the bare one will do.
-            _ if search.coding.is_some() => {
-                search.advance();
-                return self.open(request, search);
-            }
-            Ok(Found::Folder) | Err(Refusal::NotFound) if search.place == Place::Index => {
-                if self.settings.listing {
-                    let name = search.target.clone();
-                    self.state = State::Listing(request, search.target);
-                    return Wait::List(name);
-                }
-                page::refused(site, Refusal::NotFound, &request)
-            }
-            Ok(Found::Folder) if self.settings.dialect == Dialect::Standard => {
-                page::to_folder(site, &search.target, &request)
-            }
-            Ok(Found::Folder) => page::refused(site, Refusal::NotFound, &request),
-            Err(refusal) => page::refused(site, refusal, &request),
-        };
-        let delivered = self.deliver(&request, reply, plan);
-        self.finish_and_proceed(now, &request, delivered, plan)
-    }
-
-    fn listed(
-        &mut self,
-        now: Instant,
-        request: Request,
-        folder: &[u8],
-        result: Result<Listing, Refusal>,
-        plan: &mut Plan,
-    ) -> Wait {
-        let site = Site { settings: &self.settings, now };
-        let reply = match result {
-            Ok(listing) => listing::reply(site, folder, listing, &request),
-            Err(refusal) => page::refused(site, refusal, &request),
-        };
-        let delivered = self.deliver(&request, reply, plan);
-        self.finish_and_proceed(now, &request, delivered, plan)
     }
 
     /// Goes on with a source that has grown.
@@ -451,17 +382,6 @@ impl Session {
             false if body_unread || !self.unread.is_empty() => Then::Close(Remainder::Unread),
             false => Then::Close(Remainder::Nothing),
         }
-    }
-
-    fn finish_and_proceed(
-        &mut self,
-        now: Instant,
-        request: &Request,
-        delivered: (Status, Delivered),
-        plan: &mut Plan,
-    ) -> Wait {
-        let wait = self.finish(request, delivered, plan);
-        wait.unwrap_or_else(|| self.proceed(now, plan))
     }
 
     fn finish(&mut self, request: &Request, (status, delivered): (Status, Delivered), plan: &mut Plan) -> Option<Wait> {
@@ -516,27 +436,6 @@ impl Session {
     }
 }
 
-/// What a request leads to.
-enum Route<'a> {
-    Reply(Reply<'a>),
-    Search(Search),
-}
-
-impl<'a> Route<'a> {
-    /// To nothing.
-    fn missing(site: Site<'a>, request: &Request) -> Self {
-        Self::Reply(page::refused(site, Refusal::NotFound, request))
-    }
-
-    /// To what the root stands for.
-    fn root(site: Site<'a>, request: &Request) -> Self {
-        match &site.settings.home {
-            Some(home) => Self::Reply(page::to_home(site, home, request)),
-            None => Self::Search(Search::new(Name::new(), Place::Index, request)),
-        }
-    }
-}
-
 /// A reply that is on the wire, all of it or what there is so far.
 struct Delivered {
     stream: Option<(Stream, Flow)>,
@@ -546,7 +445,7 @@ struct Delivered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::{Facts, Window};
+    use crate::contract::{Facts, Found, Window};
 
     const REQUEST: &[u8] = b"GET /film.mp4 HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -583,7 +482,7 @@ mod tests {
         let head = REQUEST.to_vec();
         let address = head.as_ptr();
         session.advance(0, Event::Received(head));
-        let State::Opening(request, _) = &session.state else {
+        let State::Answering(request, _) = &session.state else {
             panic!("a source is being opened, not {:?}", session.state);
         };
         assert_eq!(request.target().as_ptr(), address.wrapping_add(b"GET ".len()), "nothing was copied");

@@ -25,6 +25,7 @@
 
 extern crate alloc;
 
+pub mod answer;
 pub mod contract;
 
 mod body;

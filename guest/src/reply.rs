@@ -3,8 +3,10 @@
 //! Rule: what delimits a body is written in one place, from the body itself. So a head cannot promise a
 //! length that its body does not have, nor two lengths, nor one where there may be none.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::answer::{Message, Piece};
 use crate::compat;
 use crate::conditional::{self, Validators, Verdict};
 use crate::connection::{Plan, Then};
@@ -17,7 +19,7 @@ use crate::page::{self, Format};
 use crate::range::{self, Wanted};
 use crate::request::{FieldName, Method, Request, Version};
 use crate::stream::{Delimiter, Flow, Stream};
-use crate::text::push_decimal;
+use crate::text::{push_decimal, split_once, trim};
 
 /// How much of a text goes into one `send`. The operator of a host may set the bound of one lower than
 /// the contract does, and this is far below any that makes sense.
@@ -129,6 +131,25 @@ impl Body {
         head.extend_from_slice(b"Content-Length: ");
         push_decimal(head, length);
         head.extend_from_slice(b"\r\n");
+    }
+}
+
+impl Body {
+    /// The pieces that it is made of.
+    fn into_pieces(self) -> Vec<Piece> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Text(text) => Vec::from([Piece::Bytes(text)]),
+            Self::Part(span) => Vec::from([Piece::Span(span)]),
+            Self::Parts(parts) => {
+                let (parts, end) = parts.into_pieces();
+                let pieces = parts.into_iter().flat_map(|(lines, span)| [Piece::Bytes(lines), Piece::Span(span)]);
+                pieces.chain([Piece::Bytes(end)]).collect()
+            }
+            Self::Stream(_, Window { start, end, .. }) => {
+                Vec::from([Piece::Span(Span { offset: start, count: end - start })])
+            }
+        }
     }
 }
 
@@ -260,6 +281,30 @@ impl<'a> Reply<'a> {
     }
 }
 
+impl Reply<'_> {
+    /// The reply as a message, for a host that writes it in its own way.
+    pub(crate) fn into_message(self, method: Method) -> Message {
+        let fields = match self.head {
+            Head::Verbatim(head) => fields(head),
+            Head::Lines { mut bytes, vary } => {
+                self.body.push_framing(&mut bytes);
+                push_common(&mut bytes, self.settings, vary);
+                push_operators(&mut bytes, self.settings, &self.body);
+                fields(&bytes)
+            }
+        };
+        let body = if method == Method::Head { Vec::new() } else { self.body.into_pieces() };
+        Message { status: self.status.code(), fields, body }
+    }
+}
+
+/// The fields of a head that was written here, behind its status line.
+fn fields(head: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let lines = head.split(|byte| *byte == b'\n').skip(1);
+    let fields = lines.filter_map(|line| split_once(line.strip_suffix(b"\r")?, b':'));
+    fields.map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), trim(value).to_vec())).collect()
+}
+
 /// What of a request shapes the outside of its reply.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recipient {
@@ -274,6 +319,11 @@ impl Recipient {
         let head = head.strip_prefix(b"\r\n").unwrap_or(head);
         let method = if head.starts_with(b"HEAD ") { Method::Head } else { Method::Get };
         Self { method, version: Version::Http11 }
+    }
+
+    /// Who used this method.
+    pub(crate) fn of_method(method: &str) -> Self {
+        Self { method: Method::of(method.as_bytes()), version: Version::Http11 }
     }
 
     /// Who sent this request.

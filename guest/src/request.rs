@@ -11,6 +11,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::answer::Question;
 use crate::body::Framing;
 use crate::reply::Status;
 use crate::text::{is_token, list, printable, split_once, trim};
@@ -197,7 +198,7 @@ pub(crate) enum Method {
 
 impl Method {
     /// Methods are case-sensitive (RFC 9110 section 9.1).
-    fn of(token: &[u8]) -> Self {
+    pub(crate) fn of(token: &[u8]) -> Self {
         match token {
             b"GET" => Self::Get,
             b"HEAD" => Self::Head,
@@ -252,6 +253,10 @@ pub(crate) enum FieldName {
     TransferEncoding,
     UserAgent,
 }
+
+/// The fields that a host which reads requests itself has dealt with.
+const OF_THE_CONNECTION: [FieldName; 5] =
+    [FieldName::Connection, FieldName::ContentLength, FieldName::Expect, FieldName::Host, FieldName::TransferEncoding];
 
 const FIELD_NAMES: [(&str, FieldName); 16] = [
     ("accept", FieldName::Accept),
@@ -311,6 +316,38 @@ impl Request {
         match parts(&head) {
             Ok((method, version, line, target, fields)) => Ok(Self { head, method, version, line, target, fields }),
             Err(malformed) => Err((malformed, head)),
+        }
+    }
+
+    /// The request that a host has read itself. It goes through the same hands as one from a socket, and
+    /// has to bear the same scrutiny: the head that it would have been is written, and read.
+    pub(crate) fn asked(question: &Question<'_>) -> Result<Self, Malformed> {
+        let mut head = Vec::with_capacity(512);
+        for word in [question.method, " ", question.target] {
+            head.extend_from_slice(word.as_bytes());
+        }
+        // For whom it is has been settled, and nothing depends on it.
+        head.extend_from_slice(b" HTTP/1.1\r\nHost: here\r\n");
+        let of_the_connection = |name: &str| {
+            let known = field_name(name);
+            known.is_some_and(|known| OF_THE_CONNECTION.contains(&known))
+        };
+        for (name, value) in question.fields.iter().filter(|(name, _)| !of_the_connection(name)) {
+            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+        }
+        head.extend_from_slice(b"\r\n");
+        // A line end within a word would make two lines of one.
+        let lines = head.iter().filter(|byte| **byte == b'\n').count();
+        let kept = question.fields.iter().filter(|(name, _)| !of_the_connection(name)).count();
+        if lines != kept + 3 {
+            return Err(Malformed::ControlCharacter);
+        }
+        match Scanner::default().scan(&head) {
+            Ok(Some(end)) if end == head.len() => Self::parse(head).map_err(|(misdeed, _)| misdeed),
+            Ok(_) => Err(Malformed::ControlCharacter),
+            Err((misdeed, _)) => Err(misdeed),
         }
     }
 

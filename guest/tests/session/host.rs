@@ -192,16 +192,22 @@ impl Host {
     fn open(&self, name: &[u8], open: &mut Option<Open>) -> Result<Found, Refusal> {
         assert_name(name);
         *open = None;
+        let found = self.find(name)?;
+        if let Found::Source(facts) = &found {
+            *open = Some(Open { window: facts.window, source: self.sources[name].clone(), step: 0 });
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn find(&self, name: &[u8]) -> Result<Found, Refusal> {
         if let Some(refusal) = self.refusals.get(name) {
             return Err(*refusal);
         }
         if self.folders.contains_key(name) {
             return Ok(Found::Folder);
         }
-        let source = self.sources.get(name).ok_or(Refusal::NotFound)?.clone();
-        let facts = source.facts.clone();
-        *open = Some(Open { window: facts.window, source, step: 0 });
-        Ok(Found::Source(facts))
+        let source = self.sources.get(name).ok_or(Refusal::NotFound)?;
+        Ok(Found::Source(source.facts.clone()))
     }
 
     fn list(&self, name: &[u8]) -> Result<Listing, Refusal> {

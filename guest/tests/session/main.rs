@@ -4,6 +4,7 @@
 //! collects what a client would see. Every row runs whole, byte by byte, and with a second request
 //! behind it.
 
+mod answer;
 mod compat;
 mod conditions;
 mod connection;
