@@ -13,6 +13,14 @@ pub type Instant = u64;
 /// The name of a source or folder: segments separated by `/`, none at either end. Empty: the root.
 pub type Name = Vec<u8>;
 
+/// Whether a name can name anything: no segment of it is empty, begins with a dot or contains NUL. For
+/// hosts, which answer `NotFound` to any other. The root can.
+#[must_use]
+pub fn names_something(name: &[u8]) -> bool {
+    let proper = |segment: &[u8]| !segment.is_empty() && segment[0] != b'.' && !segment.contains(&0);
+    name.is_empty() || name.split(|byte| *byte == b'/').all(proper)
+}
+
 /// A line that the operator wants on every reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {

@@ -1,0 +1,203 @@
+//! What is published, for components with a standard library: everything beneath a folder that the host
+//! has opened for them.
+//!
+//! Rule: only names come in, and a name cannot lead upwards or to a dotfile. That no link leads out of
+//! the folder is the promise of the host that opened it. Outside of a sandbox nobody gives it.
+
+use std::fs::{self, File, FileType, Metadata};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
+
+use multiclient_guest::contract::{Entry, Facts, Found, Instant, Listing, Refusal, Span, Window, names_something};
+
+/// How many entries of a folder are listed, as the contract has it.
+const LISTING_ENTRIES: usize = 4_096;
+
+/// How much is read at once.
+pub const PIECE: usize = 64 * 1024;
+
+/// A folder that is published.
+#[derive(Debug)]
+pub struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    /// Publishes what is beneath `root`.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Opens what a name stands for. Gives the file too where it is a source.
+    pub fn open(&self, name: &[u8]) -> Result<(Found, Option<File>), Refusal> {
+        let path = self.path(name)?;
+        let is_published = |found: FileType| found.is_file() || found.is_dir();
+        // Looked at before it is opened, because opening a FIFO waits for its writer.
+        let found = fs::metadata(&path).map_err(refusal)?;
+        if !is_published(found.file_type()) {
+            return Err(Refusal::NotFound);
+        }
+        if found.is_dir() {
+            return Ok((Found::Folder, None));
+        }
+        let file = File::open(&path).map_err(refusal)?;
+        let facts = facts(&file.metadata().map_err(refusal)?);
+        Ok((Found::Source(facts), Some(file)))
+    }
+
+    /// Reads what is in a folder: only what could be opened by name.
+    pub fn list(&self, name: &[u8]) -> Result<Listing, Refusal> {
+        let path = self.path(name)?;
+        let mut names = Vec::new();
+        for found in fs::read_dir(&path).map_err(refusal)? {
+            // A name that is not UTF-8 cannot be said to a component's host.
+            if let Ok(name) = found.map_err(refusal)?.file_name().into_string()
+                && names_something(name.as_bytes())
+            {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        let complete = names.len() <= LISTING_ENTRIES;
+        names.truncate(LISTING_ENTRIES);
+        let entry = |name: String| {
+            let found = fs::metadata(path.join(&name)).ok()?;
+            let folder = found.is_dir();
+            let size = if folder { 0 } else { found.len() };
+            let entry = Entry { name: name.into_bytes(), folder, size, modified: modified(&found) };
+            (folder || found.is_file()).then_some(entry)
+        };
+        Ok(Listing { entries: names.into_iter().filter_map(entry).collect(), complete })
+    }
+
+    fn path(&self, name: &[u8]) -> Result<PathBuf, Refusal> {
+        if !names_something(name) {
+            return Err(Refusal::NotFound);
+        }
+        Ok(self.root.join(str::from_utf8(name).map_err(|_| Refusal::NotFound)?))
+    }
+}
+
+/// Gives a span of a file to `take`, in pieces of at most [`PIECE`] bytes. Fails where the file ends
+/// before the span does, and where `take` fails.
+pub fn pass(file: &mut File, span: Span, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    let mut left = span.count;
+    file.seek(SeekFrom::Start(span.offset))?;
+    while left > 0 {
+        let wanted = usize::try_from(left).map_or(PIECE, |left| left.min(PIECE));
+        let count = file.read(&mut piece[..wanted])?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        take(&piece[..count])?;
+        left -= count as u64;
+    }
+    Ok(())
+}
+
+fn facts(found: &Metadata) -> Facts {
+    let size = found.len();
+    // WASI has no inodes: a file that was renamed into place within the same nanosecond, with the same
+    // size, looks the same.
+    let changed = found.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let version = changed.map(|since| format!("{:x}.{:x}-{size:x}", since.as_secs(), since.subsec_nanos()));
+    Facts {
+        window: Window { start: 0, end: size, is_final: true },
+        modified: modified(found),
+        version: version.unwrap_or_default(),
+        media_type: None,
+    }
+}
+
+fn modified(found: &Metadata) -> Option<Instant> {
+    let since = found.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
+}
+
+fn refusal(error: io::Error) -> Refusal {
+    use io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidInput | ErrorKind::InvalidFilename => {
+            Refusal::NotFound
+        }
+        _ if cfg!(target_os = "wasi") && matches!(error.raw_os_error(), Some(ELOOP | EPERM)) => Refusal::NotFound,
+        ErrorKind::PermissionDenied => Refusal::Forbidden,
+        ErrorKind::OutOfMemory | ErrorKind::ResourceBusy | ErrorKind::WouldBlock => Refusal::Unavailable,
+        _ => Refusal::Failed,
+    }
+}
+
+/// How WASI says that links lead in a circle.
+const ELOOP: i32 = 32;
+/// How WASI says that a link leads out of the sandbox. A file that may not be read is `EACCES`.
+const EPERM: i32 = 63;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn published() -> (tempfile::TempDir, Folder) {
+        let root = tempfile::tempdir().expect("a folder");
+        fs::create_dir(root.path().join("sub")).expect("a folder");
+        fs::write(root.path().join("a"), "alpha").expect("a file");
+        fs::write(root.path().join("sub/b"), "beta").expect("a file");
+        fs::write(root.path().join(".hidden"), "hidden").expect("a file");
+        let folder = Folder::at(root.path());
+        (root, folder)
+    }
+
+    #[test]
+    fn names_lead_to_what_is_beneath_and_nowhere_else() {
+        let (_root, folder) = published();
+        for (name, promised) in [
+            ("a", Ok(5)),
+            ("sub/b", Ok(4)),
+            ("", Ok(u64::MAX)),
+            ("sub", Ok(u64::MAX)),
+            ("missing", Err(Refusal::NotFound)),
+            (".hidden", Err(Refusal::NotFound)),
+            ("..", Err(Refusal::NotFound)),
+            ("sub/../a", Err(Refusal::NotFound)),
+            ("/a", Err(Refusal::NotFound)),
+            ("a/", Err(Refusal::NotFound)),
+            ("sub//b", Err(Refusal::NotFound)),
+            ("a\0", Err(Refusal::NotFound)),
+            ("a/b", Err(Refusal::NotFound)),
+        ] {
+            let size = folder.open(name.as_bytes()).map(|(found, _)| match found {
+                Found::Source(facts) => facts.window.end,
+                Found::Folder => u64::MAX,
+            });
+            assert_eq!(size, promised, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_listing_has_what_could_be_opened_and_nothing_else() {
+        let (_root, folder) = published();
+        let listing = folder.list(b"").expect("a folder");
+        let names: Vec<_> = listing.entries.into_iter().map(|entry| (entry.name, entry.size)).collect();
+        assert_eq!(names, [(b"a".to_vec(), 5), (b"sub".to_vec(), 0)]);
+        assert!(listing.complete);
+        assert_eq!(folder.list(b"a"), Err(Refusal::NotFound));
+    }
+
+    #[test]
+    fn a_span_comes_in_pieces_and_a_file_that_has_shrunk_is_told_from_one_that_has_not() {
+        let (root, _) = published();
+        let bytes: Vec<u8> = (0..200_000_u32).map(|at| (at % 251) as u8).collect();
+        fs::write(root.path().join("large"), &bytes).expect("a file");
+        let mut file = File::open(root.path().join("large")).expect("it is there");
+        let mut got = Vec::new();
+        let collected = pass(&mut file, Span { offset: 7, count: 150_000 }, |piece| {
+            assert!(piece.len() <= PIECE);
+            got.extend_from_slice(piece);
+            Ok(())
+        });
+        assert!(collected.is_ok() && got == bytes[7..150_007]);
+        let error = pass(&mut file, Span { offset: 199_999, count: 2 }, |_| Ok(())).expect_err("one byte is there");
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,369 @@
+//! The components in the hosts of others: each reply has the same bytes, whoever carries them.
+//!
+//! Rule: what is not installed is skipped, and a line says so. `MULTICLIENT_HOSTS=all` makes that a failure.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use multiclient_hosts::{Server, World, imports};
+
+/// How long anything may take that should happen at once. Only a test that fails waits so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the hosts of JavaScript are installed.
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+#[test]
+fn wasmtime_serves_the_handler_of_wasi_0_2() {
+    let folder = folder();
+    let server = Server::start(World::IncomingHandler, &component("multiclient_wasi_http"), folder.path());
+    check(server.expect("it starts").address());
+}
+
+#[test]
+fn wasmtime_serves_the_handler_of_wasi_0_3() {
+    let folder = folder();
+    // Nothing older is there for it to import.
+    let server = Server::start(World::Handler, &component("multiclient_wasi_http_03"), folder.path());
+    check(server.expect("it starts").address());
+}
+
+#[test]
+fn the_handler_of_wasi_0_3_imports_that_version_and_no_other() {
+    let imports = imports(&component("multiclient_wasi_http_03")).expect("it is a component");
+    assert!(imports.iter().all(|name| name.starts_with("wasi:") && name.ends_with("@0.3.0")), "{imports:?}");
+    assert!(imports.iter().all(|name| !name.contains("sockets") && !name.contains("random")), "{imports:?}");
+}
+
+#[test]
+fn no_link_leads_out_of_the_folder_under_wasmtime() {
+    let folder = folder();
+    std::os::unix::fs::symlink("/etc/hostname", folder.path().join("out")).expect("a link");
+    std::os::unix::fs::symlink("style.css", folder.path().join("in.css")).expect("a link");
+    for (world, name) in
+        [(World::IncomingHandler, "multiclient_wasi_http"), (World::Handler, "multiclient_wasi_http_03")]
+    {
+        let server = Server::start(world, &component(name), folder.path()).expect("it starts");
+        assert_eq!(ask(server.address(), "GET", "/out", "").status, 404, "{world:?}");
+        ask(server.address(), "GET", "/in.css", "").is(200, b"a { color: red }");
+    }
+}
+
+#[test]
+fn jco_runs_inetd_for_each_client_of_socat() {
+    let (Some(jco), Some(socat)) = (jco(), program("socat")) else { return };
+    let folder = folder();
+    let run =
+        format!("EXEC:{} run --jco-import ./folder.mjs {}", jco.display(), component("multiclient-inetd").display());
+    let mut command = Command::new(socat);
+    command.args(["-d", "-d", "TCP-LISTEN:0,bind=127.0.0.1,fork"]).arg(run);
+    let server = Program::start(command.env("FOLDER", folder.path()).current_dir(HERE), "listening on");
+    check_a_little(address(&server.line));
+}
+
+#[test]
+fn jco_runs_inetd_for_each_client_of_systemd() {
+    let (Some(jco), Some(activate)) = (jco(), program("systemd-socket-activate")) else { return };
+    let folder = folder();
+    let mut command = Command::new(activate);
+    command.args(["--accept", "--inetd", "--listen"]).arg(format!("127.0.0.1:{}", free_port()));
+    command.arg(format!("--setenv=FOLDER={}", folder.path().display())).arg("--setenv=PATH").arg(jco);
+    command.args(["run", "--jco-import", "./folder.mjs"]).arg(component("multiclient-inetd"));
+    let server = Program::start(command.current_dir(HERE), "listening on");
+    check_a_little(address(&server.line));
+}
+
+#[test]
+fn jco_serves_the_handler_of_wasi_0_2() {
+    let Some(jco) = jco() else { return };
+    let folder = folder();
+    let port = free_port();
+    let mut command = Command::new(jco);
+    command.arg("serve").arg(component("multiclient_wasi_http")).args(["--host", "127.0.0.1", "--port"]);
+    command.arg(port.to_string()).arg("--jco-import").arg("./folder.mjs");
+    command.env("FOLDER", folder.path()).env("MULTICLIENT_LIST", "1").current_dir(HERE);
+    let _server = Program::start(&mut command, "listening");
+    check(SocketAddr::from(([127, 0, 0, 1], port)));
+}
+
+#[test]
+fn the_command_wasmtime_serves_the_handler_of_wasi_0_2() {
+    let Some(wasmtime) = program("wasmtime") else { return };
+    let folder = folder();
+    let mut command = Command::new(wasmtime);
+    command.args(["serve", "-S", "cli", "--addr", "127.0.0.1:0", "--env", "MULTICLIENT_LIST=1", "--dir"]);
+    command.arg(format!("{}::/", folder.path().display())).arg(component("multiclient_wasi_http"));
+    let server = Program::start(&mut command, "http://");
+    check(address(&server.line));
+}
+
+// ---- what is asked, and what has to come
+
+/// The byte at an offset of the large source.
+fn pattern(length: u32) -> Vec<u8> {
+    (0..length).map(|at| ((at * 7 + 3) % 251) as u8).collect()
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).expect("a file");
+    write("film.mp4", &pattern(3_000_000));
+    write("style.css", b"a { color: red }");
+    write("style.css.gz", b"as if compressed");
+    write(".hidden", b"hidden");
+    fs::create_dir(folder.path().join("sub")).expect("a folder");
+    write("sub/index.html", b"<p>index\n");
+    fs::create_dir(folder.path().join("empty")).expect("a folder");
+    folder
+}
+
+/// Asks for what every host has to get right, and no more: for hosts that start a program for each client.
+fn check_a_little(address: SocketAddr) {
+    let film = pattern(3_000_000);
+    let ask = |method: &str, lines: &str| ask(address, method, "/film.mp4", lines);
+    let whole = ask("GET", "");
+    whole.is(200, &film);
+    ask("HEAD", "").is(200, b"");
+    ask("GET", "Range: bytes=100000-299999\r\n").is(206, &film[100_000..300_000]);
+    let tag = whole.field("etag").trim_start_matches("W/").to_owned();
+    ask("GET", &format!("If-None-Match: {tag}\r\n")).is(304, b"");
+    self::ask(address, "GET", "/missing", "").is(404, b"404 Not Found\n");
+}
+
+/// Asks for everything that a host could get wrong.
+fn check(address: SocketAddr) {
+    let film = pattern(3_000_000);
+    let ask = |method: &str, target: &str, lines: &str| ask(address, method, target, lines);
+    let get = |target: &str, lines: &str| ask("GET", target, lines);
+
+    let whole = get("/film.mp4", "");
+    whole.is(200, &film);
+    assert_eq!(whole.field("content-type"), "video/mp4");
+    assert_eq!(whole.field("accept-ranges"), "bytes");
+    let head = ask("HEAD", "/film.mp4", "");
+    head.is(200, b"");
+    assert_eq!(head.field("content-length"), "3000000");
+    assert_eq!(head.field("etag"), whole.field("etag"));
+
+    let part = get("/film.mp4", "Range: bytes=100000-299999\r\n");
+    part.is(206, &film[100_000..300_000]);
+    assert_eq!(part.field("content-range"), "bytes 100000-299999/3000000");
+    get("/film.mp4", "Range: bytes=-5\r\n").is(206, &film[2_999_995..]);
+    let parts = get("/film.mp4", "Range: bytes=0-9,1000000-1000009\r\n");
+    assert_eq!(parts.status, 206);
+    assert!(parts.field("content-type").starts_with("multipart/byteranges; boundary="));
+    for piece in [&film[..10], &film[1_000_000..1_000_010]] {
+        assert!(parts.body.windows(10).any(|window| window == piece), "a part is there");
+    }
+    assert_eq!(get("/film.mp4", "Range: bytes=3000000-\r\n").status, 416);
+
+    let tag = whole.field("etag").trim_start_matches("W/").to_owned();
+    get("/film.mp4", &format!("If-None-Match: {tag}\r\n")).is(304, b"");
+    assert_eq!(get("/film.mp4", "If-Match: \"other\"\r\n").status, 412);
+    let since = format!("If-Modified-Since: {}\r\n", whole.field("last-modified"));
+    get("/film.mp4", &since).is(304, b"");
+
+    get("/missing", "").is(404, b"404 Not Found\n");
+    assert_eq!(ask("HEAD", "/missing", "").status, 404);
+    assert_eq!(get("/.hidden", "").status, 404);
+    assert_eq!(get("/../film.mp4", "").status, 400);
+    let post = ask("POST", "/film.mp4", "Content-Length: 0\r\n");
+    assert_eq!((post.status, post.field("allow")), (405, "GET, HEAD, OPTIONS"));
+    assert_eq!(ask("OPTIONS", "/film.mp4", "").status, 204);
+
+    let small = get("/style.css", "Accept-Encoding: gzip\r\n");
+    small.is(200, b"as if compressed");
+    assert_eq!((small.field("content-encoding"), small.field("vary")), ("gzip", "Accept-Encoding"));
+    get("/style.css", "").is(200, b"a { color: red }");
+
+    let moved = get("/sub?x=1", "");
+    assert_eq!((moved.status, moved.field("location")), (301, "/sub/?x=1"));
+    get("/sub/", "").is(200, b"<p>index\n");
+    get("/empty/", "Accept: application/json\r\n").is(200, b"{\"entries\":[],\"complete\":true}\n");
+    let list = get("/", "Accept: application/json\r\n");
+    let text = String::from_utf8_lossy(&list.body).into_owned();
+    assert!(text.contains("\"film.mp4\"") && text.contains("\"size\":3000000") && !text.contains("hidden"), "{text}");
+
+    // Ten at once, and nobody gets another's bytes.
+    let clients: Vec<_> = (0..10_usize)
+        .map(|number| {
+            thread::spawn(move || {
+                let (first, last) = (number * 1_000, number * 1_000 + 250_000);
+                let range = format!("Range: bytes={first}-{last}\r\n");
+                (first, last, self::ask(address, "GET", "/film.mp4", &range))
+            })
+        })
+        .collect();
+    for client in clients {
+        let (first, last, reply) = client.join().expect("a client does not panic");
+        reply.is(206, &film[first..=last]);
+    }
+}
+
+// ---- a client
+
+struct Reply {
+    status: u16,
+    fields: BTreeMap<String, String>,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    #[track_caller]
+    fn is(&self, status: u16, body: &[u8]) {
+        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body[..self.body.len().min(500)]));
+        assert!(self.body == body, "{} bytes, not those {} that were promised", self.body.len(), body.len());
+    }
+
+    #[track_caller]
+    fn field(&self, name: &str) -> &str {
+        self.fields.get(name).unwrap_or_else(|| panic!("{name} is in {:?}", self.fields))
+    }
+}
+
+/// One request on a connection of its own, and its reply up to the end of the connection.
+fn ask(address: SocketAddr, method: &str, target: &str, lines: &str) -> Reply {
+    let mut connection = TcpStream::connect(address).expect("the server listens");
+    connection.set_read_timeout(Some(PATIENCE)).expect("a limit can be set");
+    let request = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{lines}\r\n");
+    connection.write_all(request.as_bytes()).expect("the server reads");
+    let mut reply = Vec::new();
+    connection.read_to_end(&mut reply).expect("the reply ends");
+    let end = reply.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+    let head = String::from_utf8(reply[..end].to_vec()).expect("a head is text");
+    let mut lines = head.trim_end().split("\r\n");
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status");
+    let fields: BTreeMap<_, _> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .collect();
+    let body = match fields.get("transfer-encoding") {
+        Some(_) => chunks(&reply[end..]),
+        None => reply[end..].to_vec(),
+    };
+    if let (Some(length), false) = (fields.get("content-length"), method == "HEAD") {
+        assert_eq!(length.parse(), Ok(body.len()), "{method} {target}: as long as it says");
+    }
+    Reply { status, fields, body }
+}
+
+fn chunks(mut rest: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|two| two == b"\r\n").expect("a chunk has a size");
+        let size = usize::from_str_radix(str::from_utf8(&rest[..end]).expect("a size"), 16).expect("a size");
+        if size == 0 {
+            return body;
+        }
+        body.extend_from_slice(&rest[end + 2..end + 2 + size]);
+        rest = &rest[end + 4 + size..];
+    }
+}
+
+// ---- components and programs
+
+/// Builds a component of the workspace.
+fn component(name: &str) -> PathBuf {
+    static BUILT: Once = Once::new();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("components");
+    BUILT.call_once(|| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--release", "--target", "wasm32-wasip2"]);
+        cargo.args(["-p", "multiclient-inetd", "-p", "multiclient-wasi-http", "-p", "multiclient-wasi-http-03"]);
+        cargo.arg("--target-dir").arg(&target).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+        for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "CARGO_TARGET_DIR"] {
+            cargo.env_remove(name);
+        }
+        cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "none").env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
+        assert!(cargo.status().expect("cargo can be run").success(), "the components build");
+    });
+    target.join("wasm32-wasip2/release").join(name).with_extension("wasm")
+}
+
+/// jco, if it is installed here.
+fn jco() -> Option<PathBuf> {
+    let jco = Path::new(HERE).join("node_modules/.bin/jco");
+    if !jco.is_file() {
+        skipped("jco is not installed: npm install --prefix tests/hosts");
+    }
+    Some(jco).filter(|jco| jco.is_file())
+}
+
+/// A program, if it is installed.
+fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file());
+    if found.is_none() {
+        skipped(&format!("{name} is not installed"));
+    }
+    found
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port is free").port()
+}
+
+/// The address of this machine that a line names.
+fn address(line: &str) -> SocketAddr {
+    let port = line.split("127.0.0.1:").nth(1).and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+    let port = port.and_then(|port| port.parse().ok()).unwrap_or_else(|| panic!("{line:?} has an address"));
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// A server of somebody else, ended when it is dropped.
+struct Program {
+    process: Child,
+    /// The line that said that it is ready.
+    line: String,
+}
+
+impl Program {
+    /// Starts a program, and waits until it says on stdout or stderr that it is ready.
+    fn start(command: &mut Command, ready: &str) -> Self {
+        use std::os::unix::process::CommandExt;
+        // In a group of its own, so that what it starts ends with it.
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut process = command.spawn().expect("an installed program can be run");
+        let (says, heard) = std::sync::mpsc::channel();
+        let stdout: Box<dyn Read + Send> = Box::new(process.stdout.take().expect("it is piped"));
+        let stderr: Box<dyn Read + Send> = Box::new(process.stderr.take().expect("it is piped"));
+        for output in [stdout, stderr] {
+            let says = says.clone();
+            thread::spawn(move || {
+                BufReader::new(output).lines().map_while(Result::ok).for_each(|line| drop(says.send(line)));
+            });
+        }
+        drop(says);
+        let mut program = Self { process, line: String::new() };
+        let began = Instant::now();
+        let mut said = Vec::new();
+        while !program.line.to_ascii_lowercase().contains(ready) {
+            let left = PATIENCE.saturating_sub(began.elapsed());
+            program.line = heard.recv_timeout(left).unwrap_or_else(|_| panic!("{ready:?} is not in {said:#?}"));
+            said.push(program.line.clone());
+        }
+        program
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.process.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = self.process.wait();
+    }
+}
+
+/// Says that a test was skipped, past the harness, which shows nothing of a test that passes.
+fn skipped(why: &str) {
+    assert!(std::env::var_os("MULTICLIENT_HOSTS").is_none_or(|which| which != "all"), "{why}");
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
