@@ -15,6 +15,7 @@ use core::mem;
 use crate::answer::{self, Step, Way};
 use crate::body::Framing;
 use crate::contract::{Action, Event, Exchange, Instant, Name, Remainder, Settings, Span, Window};
+use crate::guard::{self, Guard};
 use crate::page::{self, Format};
 use crate::reply::{Recipient, Reply, Site, Status};
 use crate::request::{self, Expectation, FieldName, Malformed, Request, Scanner};
@@ -95,6 +96,7 @@ pub(crate) enum Then {
 #[derive(Debug)]
 pub struct Session {
     settings: Settings,
+    guard: Option<Guard>,
     state: State,
     /// What the client has sent and nobody has read yet. Empty in an idle session, without capacity.
     unread: Vec<u8>,
@@ -150,12 +152,19 @@ impl Session {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
+            guard: None,
             state: State::Head(Scanner::default()),
             unread: Vec::new(),
             exchanges: 0,
             client: Client::Sends,
             server: Server::Runs,
         }
+    }
+
+    /// A session that asks the guard about each request before it opens anything for it.
+    #[must_use]
+    pub fn guarded(settings: Settings, guard: Guard) -> Self {
+        Self { guard: Some(guard), ..Self::new(settings) }
     }
 
     /// What is to be done about `event`, which happened at `now`. Never empty; the last action, and no
@@ -315,7 +324,12 @@ impl Session {
     /// Answers a request, or finds out what to answer with. None: the next request may come.
     fn answer(&mut self, now: Instant, request: Request, plan: &mut Plan) -> Option<Wait> {
         let site = Site { settings: &self.settings, now };
-        match answer::begin(site, &request) {
+        let step = match guard::ask(self.guard, &request) {
+            // A full server asks nobody who they are.
+            Err(denied) if !self.settings.at_capacity => Ok(Step::Reply(denied.reply(site, &request))),
+            _ => answer::begin(site, &request),
+        };
+        match step {
             Ok(Step::Look(way)) => Some(self.look(request, way)),
             Ok(Step::Reply(reply)) => {
                 let delivered = self.deliver(&request, reply, plan);

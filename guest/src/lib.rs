@@ -33,6 +33,7 @@ mod compat;
 mod conditional;
 mod connection;
 mod date;
+mod guard;
 mod listing;
 mod media_type;
 mod multipart;
@@ -47,4 +48,5 @@ mod target;
 mod text;
 
 pub use connection::Session;
+pub use guard::{Asked, Denied, Guard};
 pub use request::Malformed;

@@ -356,6 +356,11 @@ impl Request {
         self.head
     }
 
+    /// The request line, as it was sent.
+    pub(crate) fn line(&self) -> &[u8] {
+        self.line.in_bytes(&self.head)
+    }
+
     /// The request target, as it was sent.
     pub(crate) fn target(&self) -> &[u8] {
         self.target.in_bytes(&self.head)
@@ -365,6 +370,13 @@ impl Request {
     pub(crate) fn fields(&self, name: FieldName) -> impl Iterator<Item = &[u8]> {
         let of_that_name = self.fields.iter().filter(move |(field, _)| *field == name);
         of_that_name.map(|(_, place)| place.in_bytes(&self.head))
+    }
+
+    /// Every field, also one that means nothing to the server: name and value, in order.
+    pub(crate) fn all_fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let (_, lines) = first_line(&self.head);
+        let fields = lines.split(|byte| *byte == b'\n').filter_map(|line| split_once(line, b':'));
+        fields.map(|(name, value)| (name, trim(value.strip_suffix(b"\r").unwrap_or(value))))
     }
 
     /// The value of a field that makes sense only once. Said twice, it says nothing.
@@ -408,7 +420,7 @@ impl Request {
 
     /// The request line, for the log.
     pub(crate) fn line_for_log(&self) -> String {
-        printable(self.line.in_bytes(&self.head), LOG_LIMIT)
+        printable(self.line(), LOG_LIMIT)
     }
 
     /// A field's value, for the log. Empty: not said.

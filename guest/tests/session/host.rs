@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 
-use multiclient_guest::Session;
 use multiclient_guest::contract::{
     Action, Entry, Event, Exchange, Facts, Field, Found, Instant, Listing, Refusal, Remainder, Settings, Window,
 };
+use multiclient_guest::{Guard, Session};
 
 /// 2026-01-02T03:04:05Z.
 pub(crate) const NOW: Instant = 1_767_323_045_000;
@@ -38,6 +38,7 @@ pub(crate) fn file(bytes: &[u8]) -> Source {
 #[derive(Clone)]
 pub(crate) struct Host {
     pub(crate) settings: Settings,
+    pub(crate) guard: Option<Guard>,
     pub(crate) now: Instant,
     pub(crate) sources: BTreeMap<Vec<u8>, Source>,
     pub(crate) folders: BTreeMap<Vec<u8>, Vec<Entry>>,
@@ -49,6 +50,7 @@ impl Default for Host {
     fn default() -> Self {
         let mut host = Self {
             settings: Settings::default(),
+            guard: None,
             now: NOW,
             sources: BTreeMap::new(),
             folders: BTreeMap::new(),
@@ -123,7 +125,11 @@ impl Host {
 
     pub(crate) fn live(&self, inputs: impl Iterator<Item = Input>) -> Life {
         let mut inputs: VecDeque<Input> = inputs.collect();
-        let mut session = Session::new(self.settings.clone());
+        let settings = self.settings.clone();
+        let mut session = match self.guard {
+            Some(guard) => Session::guarded(settings, guard),
+            None => Session::new(settings),
+        };
         let mut life = Life::default();
         let mut open: Option<Open> = None;
         let mut event = match inputs.pop_front() {

@@ -9,6 +9,7 @@ mod compat;
 mod conditions;
 mod connection;
 mod framing;
+mod guard;
 mod heads;
 mod host;
 mod live;
