@@ -19,6 +19,7 @@ use multiclient::{
     Sources,
 };
 
+use crate::health::Ill;
 use crate::similar;
 
 /// Serves a file or a folder over HTTP to many clients, each in a fresh WebAssembly sandbox.
@@ -42,6 +43,19 @@ pub(crate) enum Command {
     Replay(Replay),
     /// Prove on this machine that one client cannot touch another
     Isolate(Isolate),
+    /// Ask a server whether it is well: it answers in time, and not with 500 or above
+    Health(Health),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Health {
+    /// Where it listens: http://HOST:PORT, HOST:PORT, :PORT, PORT, unix:PATH
+    #[arg(value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = Address::parse)]
+    pub(crate) url: Address,
+
+    /// Time for it to answer
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, clap::Args)]
@@ -144,7 +158,8 @@ pub(crate) struct Serve {
     #[arg(required = true)]
     source: Option<OsString>,
 
-    /// Where to listen: http://HOST:PORT, HOST:PORT, :PORT, PORT (this machine only; 0: any free one), unix:PATH
+    /// Where to listen: http://HOST:PORT, HOST:PORT, :PORT, PORT (this machine only; 0: any free one), unix:PATH,
+    /// systemd: (the sockets of its socket unit)
     #[arg(value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = Address::parse)]
     url: Address,
 
@@ -509,6 +524,8 @@ pub(crate) enum Address {
         sockets: Vec<SocketAddr>,
     },
     Unix(PathBuf),
+    /// The sockets that systemd listens on and passes.
+    Passed,
 }
 
 impl Address {
@@ -516,6 +533,7 @@ impl Address {
         match said.strip_prefix("unix:") {
             Some("") => return Err("a path is missing, as in unix:/run/m.sock".into()),
             Some(path) => return Ok(Self::Unix(path.into())),
+            None if said == "systemd:" => return Ok(Self::Passed),
             None => {}
         }
         let rest = match said.split_once("://") {
@@ -552,6 +570,7 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp { said, .. } => f.write_str(said.trim_start_matches("http://").trim_end_matches('/')),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Passed => f.write_str("systemd:"),
         }
     }
 }
@@ -679,6 +698,11 @@ impl Failure {
         Self { what: error.to_string(), next, exit_code: 1 }
     }
 
+    /// A server that is not well.
+    pub(crate) fn unhealthy(address: &Address, ill: &Ill) -> Self {
+        Self { what: format!("{address} {ill}"), next: None, exit_code: 1 }
+    }
+
     /// A file that cannot be written.
     pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Self {
         Self { what: format!("{} cannot be written: {error}", path.display()), next: None, exit_code: 1 }
@@ -721,6 +745,15 @@ impl Failure {
             _ => format!("{} cannot be a guest: {error}", path.display()),
         };
         Self { what, next, exit_code: 1 }
+    }
+
+    /// Nobody has passed a socket.
+    pub(crate) fn nothing_passed() -> Self {
+        Self {
+            what: "systemd has passed no sockets".to_owned(),
+            next: Some("start the socket unit of this service, or say where to listen".to_owned()),
+            exit_code: 1,
+        }
     }
 
     pub(crate) fn bind(address: &Address, error: &io::Error, serve: &Serve) -> Self {

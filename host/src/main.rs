@@ -1,6 +1,7 @@
 //! `multiclient`, the program: from arguments to an exit code.
 
 mod config;
+mod health;
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
@@ -21,7 +22,7 @@ use multiclient::{Guest, Inspection, Journal, Limits, Running, Server, Sources, 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::signal::unix::{SignalKind, signal};
 
-use config::{Address, Arguments, Command, Failure, Isolate, Replay, Serve};
+use config::{Address, Arguments, Command, Failure, Health, Isolate, Replay, Serve};
 
 fn main() -> ExitCode {
     let began = Instant::now();
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Some(Command::Inspect { guest }) => inspect(guest.as_deref()),
         Some(Command::Replay(replay)) => live_again(replay),
         Some(Command::Isolate(isolate)) => prove(isolate),
+        Some(Command::Health(health)) => feel(health),
         None => serve(&arguments.serve, began),
     };
     done.unwrap_or_else(|failure| {
@@ -133,6 +135,13 @@ fn prove(isolate: &Isolate) -> Result<ExitCode, Failure> {
         answer(format_args!("{}", report.line()));
     }
     Ok(ExitCode::from(report.exit_code()))
+}
+
+/// Tells whether a server is well.
+fn feel(health: &Health) -> Result<ExitCode, Failure> {
+    let status = health::ask(&health.url, health.timeout).map_err(|ill| Failure::unhealthy(&health.url, &ill))?;
+    answer(format_args!("{} answers {status}", health.url));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Serves until it is told to stop.
@@ -283,6 +292,13 @@ fn bind(serve: &Serve) -> Result<Vec<OwnedFd>, Failure> {
             Address::Unix(path) => {
                 listeners.push(listen::unix(path).map_err(|error| Failure::bind(address, &error, serve))?);
             }
+            Address::Passed => {
+                let passed = listen::passed().map_err(|error| Failure::bind(address, &error, serve))?;
+                if passed.is_empty() {
+                    return Err(Failure::nothing_passed());
+                }
+                listeners.extend(passed);
+            }
             Address::Tcp { sockets, .. } => {
                 for socket in sockets {
                     listeners.push(listen::tcp(*socket).map_err(|error| Failure::bind(address, &error, serve))?);
@@ -341,8 +357,10 @@ impl Introduction {
             tell(format_args!("open     http://{address}/{}     {reach}", self.path));
         }
         for address in serve.addresses() {
-            if let Address::Unix(path) = address {
-                tell(format_args!("open     unix:{}", path.display()));
+            match address {
+                Address::Unix(_) => tell(format_args!("open     {address}")),
+                Address::Passed => tell(format_args!("open     {address}     where its socket unit says")),
+                Address::Tcp { .. } => {}
             }
         }
         tell(format_args!("guest    {}", self.guest));

@@ -1,0 +1,115 @@
+//! `multiclient health`: asks a server as a client would, and tells whether it answers.
+//!
+//! Rule: this is a client, and knows of HTTP what it takes to ask and to read the first line of a reply.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::config::Address;
+
+/// As much of a reply as is read to find the end of its first line.
+const FIRST_LINE_BYTES: usize = 1 << 10;
+
+/// Why a server is not well.
+#[derive(Debug)]
+pub(crate) enum Ill {
+    /// Nobody listens, or nothing was said in time.
+    Silent(io::Error),
+    /// What was said is not HTTP.
+    Strange,
+    /// The server says so itself: 500 and above, also that it is full.
+    Failing(u16),
+}
+
+impl fmt::Display for Ill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent(error) if is_timeout(error) => f.write_str("does not answer in time"),
+            Self::Silent(error) => write!(f, "does not answer: {error}"),
+            Self::Strange => f.write_str("answers, but not in HTTP"),
+            Self::Failing(status) => write!(f, "answers {status}"),
+        }
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// Asks for the root's head, and gives the status that came within `patience`. Any answer below 500 is one
+/// of a server that is well: what is published there, and to whom, is not asked.
+///
+/// Of several addresses that a name stands for, the first that answers will do.
+pub(crate) fn ask(address: &Address, patience: Duration) -> Result<u16, Ill> {
+    let deadline = Instant::now() + patience;
+    let (host, addresses) = match address {
+        Address::Unix(path) => ("localhost".to_owned(), vec![SockAddr::unix(path).map_err(Ill::Silent)?]),
+        // Nothing is passed to one who asks.
+        Address::Passed => (String::new(), Vec::new()),
+        Address::Tcp { sockets, .. } => (address.to_string(), sockets.iter().map(|&socket| socket.into()).collect()),
+    };
+    let mut ill = Ill::Silent(io::ErrorKind::AddrNotAvailable.into());
+    for address in addresses {
+        match first_line(&address, &host, deadline).map_err(Ill::Silent).and_then(|line| status(&line)) {
+            Ok(status) if status < 500 => return Ok(status),
+            Ok(status) => ill = Ill::Failing(status),
+            Err(why) => ill = why,
+        }
+    }
+    Err(ill)
+}
+
+/// The first bytes of a reply: at least its first line, if there is one.
+fn first_line(address: &SockAddr, host: &str, deadline: Instant) -> io::Result<Vec<u8>> {
+    let left = || match deadline.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
+        left => Ok(left),
+    };
+    let mut socket = Socket::new(Domain::from(i32::from(address.family())), Type::STREAM, None)?;
+    if address.is_unix() {
+        socket.connect(address)?;
+    } else {
+        socket.connect_timeout(address, left()?)?;
+    }
+    socket.set_write_timeout(Some(left()?))?;
+    // Port alone, as in `9000`, is said too: a host is never empty, and the server looks no further.
+    socket.write_all(format!("HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut line = Vec::new();
+    let mut piece = [0; FIRST_LINE_BYTES];
+    while !line.contains(&b'\n') && line.len() < FIRST_LINE_BYTES {
+        socket.set_read_timeout(Some(left()?))?;
+        match socket.read(&mut piece)? {
+            0 if line.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
+            0 => break,
+            count => line.extend_from_slice(&piece[..count]),
+        }
+    }
+    Ok(line)
+}
+
+/// The status in a status line.
+fn status(line: &[u8]) -> Result<u16, Ill> {
+    let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', _, b' ', status @ ..] = line else { return Err(Ill::Strange) };
+    let digits = status.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+    digits.and_then(|digits| digits.parse().ok()).filter(|status| (100..600).contains(status)).ok_or(Ill::Strange)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_read_from_a_status_line_and_from_nothing_else() {
+        for (line, promised) in [("HTTP/1.1 200 OK\r\n", 200), ("HTTP/1.0 404\r\n", 404), ("HTTP/1.1 503 Busy", 503)] {
+            assert!(matches!(status(line.as_bytes()), Ok(status) if status == promised), "{line}");
+        }
+        for line in
+            ["", "HTTP/1.1", "HTTP/1.1 ", "HTTP/1.1 20", "HTTP/1.1 +20", "HTTP/1.1 999", "HTTP/2 200", "SSH-2.0"]
+        {
+            assert!(status(line.as_bytes()).is_err(), "{line}");
+        }
+    }
+}
