@@ -12,7 +12,7 @@ const TARGET: &str = "wasm32-wasip2";
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for input in ["guest/src", "guest/Cargo.toml", "guest/session", "wit", "Cargo.lock"] {
+    for input in ["guest/src", "guest/Cargo.toml", "guest/session", "guest/shell", "wit", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
     println!("cargo::rerun-if-changed=src/engine.rs");

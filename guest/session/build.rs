@@ -18,8 +18,5 @@ fn main() {
     if env::var("CARGO_CFG_TARGET_FAMILY").is_ok_and(|family| family == "wasm") {
         println!("cargo::rustc-link-arg-cdylib=-zstack-size={STACK}");
         println!("cargo::rustc-link-arg-cdylib=--initial-memory={MEMORY}");
-        // On this target the compiler expects `memcmp` and its like from a C library, which only `std`
-        // would link by itself. Of the archive nothing but these is taken.
-        println!("cargo::rustc-link-arg-cdylib=-lc");
     }
 }

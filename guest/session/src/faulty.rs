@@ -35,8 +35,8 @@ enum Doing {
     Escape,
 }
 
-impl Session {
-    pub(crate) fn new(settings: Settings) -> Self {
+impl multiclient_shell::Session for Session {
+    fn new(settings: Settings) -> Self {
         let fault = settings.headers.iter().find(|field| field.name == "X-Fault");
         if let Some(fault) = fault {
             Self::fail(fault.value.as_bytes(), Name::new());
@@ -44,7 +44,7 @@ impl Session {
         Self { sound: multiclient_guest::Session::new(settings), at: None }
     }
 
-    pub(crate) fn advance(&mut self, now: Instant, event: Event) -> Vec<Action> {
+    fn advance(&mut self, now: Instant, event: Event) -> Vec<Action> {
         match (&self.at, event) {
             (None, Event::Received(bytes)) => match fault(&bytes) {
                 Some((fault, name)) => {
@@ -73,7 +73,9 @@ impl Session {
             (Some(_), _) => reply(b"refused"),
         }
     }
+}
 
+impl Session {
     /// Misbehaves. A fault that nobody knows is a trap, which is one too.
     fn fail(fault: &[u8], name: Name) -> (Vec<Action>, Option<Doing>) {
         let actions = match fault {

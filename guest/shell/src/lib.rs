@@ -1,0 +1,238 @@
+//! The component around a session: the exports of `wit/session.wit`, where its memory comes from, and what
+//! a panic does. It imports nothing.
+//!
+//! Rule: this is the only crate that knows of generated bindings, and it decides nothing. It translates
+//! events on the way in and actions on the way out.
+//!
+//! A guest is a crate for `wasm32-wasip2` of the type `cdylib`, without `std`, that says what its session
+//! is:
+//!
+//! ```ignore
+//! #![no_std]
+//! multiclient_shell::component!(multiclient_guest::Session);
+//! ```
+
+#![cfg_attr(target_family = "wasm", no_std)]
+#![cfg(target_family = "wasm")]
+#![expect(unsafe_code, reason = "generated bindings speak the canonical ABI in raw pointers")]
+
+extern crate alloc;
+
+mod heap;
+
+use alloc::alloc::{Layout, alloc, handle_alloc_error, realloc};
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::marker::PhantomData;
+use core::ptr;
+
+use bindings::exports::multiclient::session::handler as wire;
+use multiclient_guest::contract;
+use multiclient_guest::contract::{Action, Event, Instant, Settings};
+
+#[doc(hidden)]
+pub mod bindings {
+    #![allow(missing_docs, reason = "generated")]
+
+    wit_bindgen::generate!({ path: "../../wit", world: "guest", pub_export_macro: true });
+}
+
+/// One client's session: the `session` of the contract.
+pub trait Session: 'static {
+    /// The session of a client of which nothing is known yet.
+    fn new(settings: Settings) -> Self;
+
+    /// What is to be done about `event`, which happened at `now`.
+    fn advance(&mut self, now: Instant, event: Event) -> Vec<Action>;
+}
+
+impl Session for multiclient_guest::Session {
+    fn new(settings: Settings) -> Self {
+        Self::new(settings)
+    }
+
+    fn advance(&mut self, now: Instant, event: Event) -> Vec<Action> {
+        self.advance(now, event)
+    }
+}
+
+/// Makes the crate that says this once the component whose sessions are of this type.
+#[macro_export]
+macro_rules! component {
+    ($session:ty) => {
+        const _: () = {
+            type Component = $crate::Component<$session>;
+            $crate::bindings::export!(Component with_types_in $crate::bindings);
+        };
+    };
+}
+
+// On this target the compiler expects `memcmp` and its like from a C library, which only `std` would link
+// by itself. Of the archive nothing but these is taken.
+#[link(name = "c")]
+unsafe extern "C" {}
+
+/// A broken invariant ends this client and no other. The host says where it was, from the names in the
+/// binary; formatting a message here would only make every instance larger.
+#[panic_handler]
+fn trap(_: &core::panic::PanicInfo<'_>) -> ! {
+    core::arch::wasm32::unreachable()
+}
+
+/// How the host gets memory for what it passes in. The canonical ABI asks for a new block with a null
+/// `old`, and never gives one back this way.
+///
+/// The bindings would link a ready-made one, which is found through the archive of the standard
+/// library's build and not in a `no_std` component.
+///
+/// # Safety
+///
+/// `old` is null with an `old_size` of 0, or came from here with just this `old_size` and `align`.
+#[unsafe(export_name = "cabi_realloc")]
+unsafe extern "C" fn cabi_realloc(old: *mut u8, old_size: usize, align: usize, new_size: usize) -> *mut u8 {
+    if new_size == 0 {
+        // Empty lists have an address too: any that is aligned and not null.
+        return ptr::without_provenance_mut(align);
+    }
+    // SAFETY: alignments come from the canonical ABI, which has only 1, 2, 4 and 8; sizes from there lie
+    // within a 32-bit memory, far below what would overflow when rounded up.
+    let layout = unsafe { Layout::from_size_align_unchecked(old_size, align) };
+    // SAFETY: `new_size` is not zero; `old`, where it is used, is a block of this layout by the contract
+    // of this function.
+    let block = unsafe {
+        if old_size == 0 {
+            alloc(Layout::from_size_align_unchecked(new_size, align))
+        } else {
+            realloc(old, layout, new_size)
+        }
+    };
+    if block.is_null() {
+        handle_alloc_error(layout);
+    }
+    block
+}
+
+#[doc(hidden)]
+pub struct Component<S>(PhantomData<S>);
+
+impl<S: Session> wire::Guest for Component<S> {
+    type Session = Client<S>;
+}
+
+/// The exported resource. Calls into an instance never overlap, so the cell is always free.
+#[doc(hidden)]
+pub struct Client<S>(RefCell<S>);
+
+impl<S: Session> wire::GuestSession for Client<S> {
+    fn new(settings: wire::Settings) -> Self {
+        Self(RefCell::new(S::new(settings.into())))
+    }
+
+    fn advance(&self, now: wire::Instant, event: wire::Event) -> Vec<wire::Action> {
+        let actions = self.0.borrow_mut().advance(now, event.into());
+        actions.into_iter().map(Into::into).collect()
+    }
+}
+
+impl From<wire::Settings> for contract::Settings {
+    fn from(settings: wire::Settings) -> Self {
+        Self {
+            dialect: match settings.dialect {
+                wire::Dialect::Standard => contract::Dialect::Standard,
+                wire::Dialect::Compat => contract::Dialect::Compat,
+            },
+            home: settings.home,
+            listing: settings.listing,
+            headers: settings.headers.into_iter().map(Into::into).collect(),
+            cors: settings.cors,
+            max_exchanges: settings.max_exchanges,
+            reports: settings.reports,
+            at_capacity: settings.at_capacity,
+        }
+    }
+}
+
+impl From<wire::Field> for contract::Field {
+    fn from(field: wire::Field) -> Self {
+        Self { name: field.name, value: field.value }
+    }
+}
+
+impl From<wire::Event> for contract::Event {
+    fn from(event: wire::Event) -> Self {
+        match event {
+            wire::Event::Received(bytes) => Self::Received(bytes),
+            wire::Event::Finished => Self::Finished,
+            wire::Event::Opened(result) => Self::Opened(result.map(Into::into).map_err(Into::into)),
+            wire::Event::Listed(result) => Self::Listed(result.map(Into::into).map_err(Into::into)),
+            wire::Event::Available(window) => Self::Available(window.into()),
+            wire::Event::Stopping => Self::Stopping,
+        }
+    }
+}
+
+impl From<wire::Found> for contract::Found {
+    fn from(found: wire::Found) -> Self {
+        match found {
+            wire::Found::Source(facts) => Self::Source(contract::Facts {
+                window: facts.window.into(),
+                modified: facts.modified,
+                version: facts.version,
+                media_type: facts.media_type,
+            }),
+            wire::Found::Folder => Self::Folder,
+        }
+    }
+}
+
+impl From<wire::Window> for contract::Window {
+    fn from(window: wire::Window) -> Self {
+        Self { start: window.start, end: window.end, is_final: window.final_ }
+    }
+}
+
+impl From<wire::Refusal> for contract::Refusal {
+    fn from(refusal: wire::Refusal) -> Self {
+        match refusal {
+            wire::Refusal::NotFound => Self::NotFound,
+            wire::Refusal::Forbidden => Self::Forbidden,
+            wire::Refusal::Unavailable => Self::Unavailable,
+            wire::Refusal::Failed => Self::Failed,
+        }
+    }
+}
+
+impl From<wire::Listing> for contract::Listing {
+    fn from(listing: wire::Listing) -> Self {
+        Self { entries: listing.entries.into_iter().map(Into::into).collect(), complete: listing.complete }
+    }
+}
+
+impl From<wire::Entry> for contract::Entry {
+    fn from(entry: wire::Entry) -> Self {
+        Self { name: entry.name, folder: entry.folder, size: entry.size, modified: entry.modified }
+    }
+}
+
+impl From<contract::Action> for wire::Action {
+    fn from(action: contract::Action) -> Self {
+        match action {
+            contract::Action::Receive => Self::Receive,
+            contract::Action::Open(name) => Self::Open(name),
+            contract::Action::List(name) => Self::List(name),
+            contract::Action::Send(bytes) => Self::Send(bytes),
+            contract::Action::Pass(span) => Self::Pass(wire::Span { offset: span.offset, count: span.count }),
+            contract::Action::Wait(offset) => Self::Wait(offset),
+            contract::Action::Report(exchange) => Self::Report(wire::Exchange {
+                request: exchange.request,
+                status: exchange.status,
+                referrer: exchange.referrer,
+                agent: exchange.agent,
+            }),
+            contract::Action::Close(remainder) => Self::Close(match remainder {
+                contract::Remainder::Nothing => wire::Remainder::Nothing,
+                contract::Remainder::Unread => wire::Remainder::Unread,
+            }),
+        }
+    }
+}
