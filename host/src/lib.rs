@@ -57,6 +57,9 @@ pub mod journal;
 mod keeper;
 mod limits;
 pub mod listen;
+// For `benches/`, and no promise to anybody.
+#[doc(hidden)]
+pub mod micro;
 mod redact;
 mod replay;
 mod sandbox;
