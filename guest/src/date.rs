@@ -24,16 +24,17 @@ pub(crate) fn seconds(instant: Instant) -> Seconds {
 pub(crate) fn push(out: &mut Vec<u8>, time: Seconds) {
     let time = time.min(LAST);
     let (year, month, day) = civil(time / DAY);
-    out.extend_from_slice(DAYS[(time / DAY % 7) as usize]);
-    out.extend_from_slice(b", ");
-    push_two_digits(out, day);
-    out.push(b' ');
-    out.extend_from_slice(MONTHS[month as usize - 1]);
-    out.push(b' ');
-    push_decimal(out, year);
-    out.push(b' ');
-    push_clock(out, time);
-    out.extend_from_slice(b" GMT");
+    let [w1, w2, w3] = *DAYS[(time / DAY % 7) as usize];
+    let [m1, m2, m3] = *MONTHS[month as usize - 1];
+    // Every year up to the last one, and all else, has a fixed width: one piece, and not fifteen.
+    let second = (time % DAY) as u32;
+    let ([d1, d2], [y1, y2], [y3, y4]) = (two(day as u32), two(year as u32 / 100), two(year as u32));
+    let ([h1, h2], [i1, i2], [s1, s2]) = (two(second / 3_600), two(second / 60 % 60), two(second % 60));
+    #[rustfmt::skip]
+    out.extend_from_slice(&[
+        w1, w2, w3, b',', b' ', d1, d2, b' ', m1, m2, m3, b' ', y1, y2, y3, y4, b' ',
+        h1, h2, b':', i1, i2, b':', s1, s2, b' ', b'G', b'M', b'T',
+    ]);
 }
 
 /// Writes an ISO 8601 time, such as `1994-11-06T08:49:37Z`, as JSON readers and people sort it.
@@ -48,6 +49,11 @@ pub(crate) fn push_iso(out: &mut Vec<u8>, time: Seconds) {
     out.push(b'T');
     push_clock(out, time);
     out.push(b'Z');
+}
+
+/// The last two digits of a number.
+fn two(number: u32) -> [u8; 2] {
+    [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]
 }
 
 fn push_clock(out: &mut Vec<u8>, time: Seconds) {

@@ -33,6 +33,9 @@ fn ending(name: &[u8]) -> &[u8] {
 }
 
 fn of_ending(ending: &[u8]) -> &'static str {
+    if ending.is_empty() || ending == b"bin" {
+        return UNKNOWN;
+    }
     let subjects = [containers, streams, segmented, subtitles, pictures, pages, documents];
     subjects.iter().find_map(|subject| subject(ending)).unwrap_or(UNKNOWN)
 }
@@ -196,6 +199,12 @@ fn essence(media_type: &str) -> &[u8] {
     trim(split_once(media_type, b';').map_or(media_type, |(essence, _)| essence))
 }
 
+/// What most replies are of: neither a list nor a text by the first look at it, so that the tables need not
+/// be gone through.
+fn is_plainly_media(media_type: &str) -> bool {
+    media_type == UNKNOWN || media_type.starts_with("video/")
+}
+
 const PLAYLISTS: [&[u8]; 6] = [
     b"application/vnd.apple.mpegurl",
     b"application/x-mpegurl",
@@ -207,6 +216,9 @@ const PLAYLISTS: [&[u8]; 6] = [
 
 /// Whether this is a list of segments or of films, which may be rewritten while a stream goes on.
 pub(crate) fn is_playlist(media_type: &str) -> bool {
+    if is_plainly_media(media_type) {
+        return false;
+    }
     let essence = essence(media_type);
     PLAYLISTS.iter().any(|playlist| playlist.eq_ignore_ascii_case(essence))
 }
@@ -216,6 +228,9 @@ pub(crate) fn is_playlist(media_type: &str) -> bool {
 /// Playlists are text and compress well. They are rewritten every few seconds, and a sibling that is
 /// rewritten a moment later or not at all would show players the past.
 pub(crate) fn is_compressible(media_type: &str) -> bool {
+    if is_plainly_media(media_type) {
+        return false;
+    }
     let essence = essence(media_type);
     let text = essence.starts_with(b"text/") || essence.ends_with(b"+xml") || essence.ends_with(b"+json");
     (text || COMPRESSIBLE.contains(&essence)) && !is_playlist(media_type)

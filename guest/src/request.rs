@@ -23,6 +23,8 @@ const LINE_LIMIT: usize = 8 * 1024;
 pub(crate) const HEAD_LIMIT: usize = 16 * 1024;
 /// The most fields of one head, as Apache has it. Browsers send about twenty.
 const FIELD_LIMIT: usize = 100;
+/// How many fields are tried for first.
+const USUAL_FIELDS: usize = 16;
 /// How much of a line from the client goes into the log.
 const LOG_LIMIT: usize = 2 * 1024;
 
@@ -119,7 +121,9 @@ impl Scanner {
     /// How long the head is whose first bytes these are. None: it has not ended yet. Fails at the first
     /// byte that cannot be part of a head, and says where that is.
     pub(crate) fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, (Malformed, usize)> {
-        while let Some(&byte) = bytes.get(self.next) {
+        loop {
+            self.skip_plain(bytes);
+            let Some(&byte) = bytes.get(self.next) else { return Ok(None) };
             let length = self.next + 1 - self.start;
             let refused = match (byte, bytes.get(self.next + 1)) {
                 // The last byte within a limit can only be the LF that is taken together with its CR.
@@ -142,7 +146,26 @@ impl Scanner {
             };
             return Err((refused, self.next));
         }
-        Ok(None)
+    }
+
+    /// Steps over bytes that can stand anywhere in a line, eight at a time, up to the next one that has to
+    /// be looked at by itself. Most of a head is such bytes.
+    fn skip_plain(&mut self, bytes: &[u8]) {
+        let limit = if self.in_request_line() { LINE_LIMIT } else { HEAD_LIMIT };
+        let end = bytes.len().min(self.start + limit - 1);
+        // The first byte of a line may be a fold.
+        if self.next == self.line {
+            return;
+        }
+        while let Some(Some(&eight)) = bytes.get(self.next..end).map(<[u8]>::first_chunk::<8>) {
+            let special = controls(u64::from_le_bytes(eight));
+            if special != 0 {
+                // The first byte is the lowest.
+                self.next += special.trailing_zeros() as usize / 8;
+                return;
+            }
+            self.next += 8;
+        }
     }
 
     fn in_request_line(&self) -> bool {
@@ -175,6 +198,16 @@ impl Scanner {
     pub(crate) fn is_idle(&self, bytes: &[u8]) -> bool {
         bytes.len() == self.start
     }
+}
+
+/// Of eight bytes, marks those that are below a blank or DEL, by their highest bit. What is marked above
+/// the lowest mark may be wrong, because the subtractions carry.
+fn controls(eight: u64) -> u64 {
+    const EACH: u64 = u64::from_le_bytes([1; 8]);
+    let below_blank = eight.wrapping_sub(EACH * 0x20) & !eight;
+    let less_del = eight ^ (EACH * 0x7f);
+    let del = less_del.wrapping_sub(EACH) & !less_del;
+    (below_blank | del) & (EACH * 0x80)
 }
 
 /// What a line that has just ended means for the head.
@@ -441,20 +474,28 @@ type Parts = (Method, Version, Piece, Piece, Vec<(FieldName, Piece)>);
 fn parts(head: &[u8]) -> Result<Parts, Malformed> {
     let (line, rest) = first_line(head);
     let (method, target, version) = request_line(line)?;
-    let mut fields = Vec::new();
-    let mut parsed = [httparse::EMPTY_HEADER; FIELD_LIMIT];
-    match httparse::parse_headers(rest, &mut parsed) {
-        Ok(httparse::Status::Complete((_, parsed))) => {
-            let known = parsed.iter().filter_map(|field| Some((field_name(field.name)?, field.value)));
-            fields.extend(known.map(|(name, value)| (name, Piece::of(trim(value), head))));
-        }
-        Err(httparse::Error::TooManyHeaders) => return Err(Malformed::TooManyFields),
-        // All that is left to be wrong in a head that the scanner has passed.
-        Ok(httparse::Status::Partial) | Err(_) => return Err(Malformed::FieldNameInvalid),
-    }
+    // Room for many fields costs as much as reading a few.
+    let fields = match fields::<USUAL_FIELDS>(rest, head) {
+        Err(Malformed::TooManyFields) => fields::<FIELD_LIMIT>(rest, head),
+        fields => fields,
+    }?;
     let host = fields.iter().filter(|(name, _)| *name == FieldName::Host);
     check_host(host.map(|(_, place)| place.in_bytes(head)), version)?;
     Ok((method, version, Piece::of(line, head), Piece::of(target, head), fields))
+}
+
+/// The fields that mean something, of at most `LIMIT`.
+fn fields<const LIMIT: usize>(lines: &[u8], head: &[u8]) -> Result<Vec<(FieldName, Piece)>, Malformed> {
+    let mut parsed = [httparse::EMPTY_HEADER; LIMIT];
+    match httparse::parse_headers(lines, &mut parsed) {
+        Ok(httparse::Status::Complete((_, parsed))) => {
+            let known = parsed.iter().filter_map(|field| Some((field_name(field.name)?, field.value)));
+            Ok(known.map(|(name, value)| (name, Piece::of(trim(value), head))).collect())
+        }
+        Err(httparse::Error::TooManyHeaders) => Err(Malformed::TooManyFields),
+        // All that is left to be wrong in a head that the scanner has passed.
+        Ok(httparse::Status::Partial) | Err(_) => Err(Malformed::FieldNameInvalid),
+    }
 }
 
 /// The request line of a head that the scanner has passed, and what comes behind it. Every line ends with
@@ -518,4 +559,27 @@ pub(crate) fn is_authority(text: &[u8]) -> bool {
     let (host, port) = split_once(text, b':').unwrap_or((text, b""));
     let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte);
     !host.is_empty() && host.iter().all(is_host) && is_port(port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eight_bytes_at_once_find_the_first_control_character_that_one_by_one_finds() {
+        let others = *b"a~ \x80\xff!\x21\xa0";
+        for place in 0..8 {
+            for byte in 0..=u8::MAX {
+                for behind in [b'a', 0, 0x1f, 0x7f, 0xff] {
+                    let mut eight = others;
+                    eight[place] = byte;
+                    eight[place + 1..].fill(behind);
+                    let first = eight.iter().position(|byte| *byte < b' ' || *byte == 0x7f);
+                    let marks = controls(u64::from_le_bytes(eight));
+                    let marked = (marks != 0).then(|| marks.trailing_zeros() as usize / 8);
+                    assert_eq!(marked, first, "{eight:?}");
+                }
+            }
+        }
+    }
 }
