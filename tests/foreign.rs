@@ -50,13 +50,13 @@ fn what_a_guest_writes_is_bounded_and_ends_nobody() {
     let folder = Folder::new();
     let guest = guest("");
     let server = Server::start(folder.file("film.mp4", "film"), &["--guest", text(&guest)]);
-    let mut connection = server.connect();
-    connection.ask_for("GET", "/chatter", &[]);
-    connection.until_cut();
-    server.wait_for_line("guest: ");
+    server.get("/chatter").is(200, b"0 variables, 0 files, nothing more\n");
+    server.wait_for_line("#1 guest: ... and 75927 bytes more, left out");
     server.get("/").is(200, b"0 variables, 0 files, nothing more\n");
-    let said: usize = server.log().iter().filter(|line| line.contains(" guest: ")).map(String::len).sum();
+    let stopped = server.stop();
+    let said: usize = stopped.lines.iter().filter(|line| line.contains(" guest: ")).map(String::len).sum();
     assert!(said < 6_000, "{said} bytes of 80,000 are kept");
+    assert!(!stopped.summary().contains("ended by their guest"), "{}", stopped.summary());
 }
 
 #[test]

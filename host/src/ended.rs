@@ -99,7 +99,7 @@ pub struct Life {
     pub memory_peak: usize,
     /// How long its guest was computing.
     pub cpu: Duration,
-    /// What its guest wrote to stdout and stderr, as far as that is kept. Always empty for the guest that
+    /// What its guest wrote to stdout and stderr, as far as that is kept, and how much is not. Always empty for the guest that
     /// is built in.
     pub output: String,
     /// The file that it is recorded in, within the folder for such.

@@ -1,19 +1,26 @@
 //! What a guest may import that is not the one that is built in: the empty WASI that a standard library
 //! wants to find, and nothing else.
 //!
-//! Empty: no folders, no sockets, no arguments and no environment; stdin has ended; what is written to
-//! stdout and stderr is kept for the log, up to a bound. Clocks and randomness are there only where the
+//! Empty: no folders, no sockets, no arguments and no environment; stdin has ended; of what is written to
+//! stdout and stderr the beginning is kept for the log, and the rest is left out. Clocks and randomness are there only where the
 //! operator grants them, because a session that has neither can be replayed.
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use thiserror::Error;
+use tokio::io::{self, AsyncWrite};
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, ResourceTable};
-use wasmtime_wasi::p2::pipe::{ClosedInputStream, MemoryOutputPipe};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::pipe::ClosedInputStream;
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, async_trait};
 
 use crate::limits::{GUEST_HANDLES, GUEST_OUTPUT_BYTES, GUEST_RANDOM_BYTES};
 
@@ -155,12 +162,12 @@ pub(crate) fn link<T: WasiView>(linker: &mut Linker<T>) -> wasmtime::Result<()> 
 pub(crate) struct Wasi {
     context: WasiCtx,
     table: ResourceTable,
-    output: MemoryOutputPipe,
+    output: Output,
 }
 
 impl Wasi {
     pub(crate) fn new() -> Self {
-        let output = MemoryOutputPipe::new(GUEST_OUTPUT_BYTES);
+        let output = Output::default();
         let context = WasiCtx::builder()
             .stdin(ClosedInputStream)
             .stdout(output.clone())
@@ -176,9 +183,92 @@ impl Wasi {
         WasiCtxView { ctx: &mut self.context, table: &mut self.table }
     }
 
-    /// What the guest has written so far.
+    /// The beginning of what the guest has written so far, and how much more there was.
     pub(crate) fn output(&self) -> String {
-        String::from_utf8_lossy(&self.output.contents()).into_owned()
+        let written = self.output.lock();
+        let mut text = String::from_utf8_lossy(&written.kept).into_owned();
+        if written.left_out > 0 {
+            let line_end = if text.ends_with('\n') { "" } else { "\n" };
+            text += &format!("{line_end}... and {} bytes more, left out", written.left_out);
+        }
+        text
+    }
+}
+
+/// A guest's stdout and stderr. Takes everything, because a standard library whose messages are refused
+/// gives up, and keeps the beginning.
+#[derive(Clone, Default)]
+struct Output(Arc<Mutex<Written>>);
+
+#[derive(Default)]
+struct Written {
+    kept: Vec<u8>,
+    left_out: u64,
+}
+
+impl Output {
+    fn lock(&self) -> MutexGuard<'_, Written> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, bytes: &[u8]) {
+        let mut written = self.lock();
+        let room = GUEST_OUTPUT_BYTES - written.kept.len();
+        let (kept, left_out) = bytes.split_at(bytes.len().min(room));
+        written.kept.extend_from_slice(kept);
+        written.left_out += left_out.len() as u64;
+    }
+}
+
+impl OutputStream for Output {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.take(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    // The most at once, and so what a guest can have the host hold for a moment.
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(GUEST_OUTPUT_BYTES)
+    }
+}
+
+#[async_trait]
+impl Pollable for Output {
+    async fn ready(&mut self) {}
+}
+
+impl AsyncWrite for Output {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.take(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl IsTerminal for Output {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Output {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
     }
 }
 

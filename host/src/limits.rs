@@ -189,8 +189,8 @@ pub(crate) const CAPSULES: usize = 1_000;
 /// Capsules that wait to be written. When the disk is slower than that, some are left out.
 pub(crate) const CAPSULES_WAITING: usize = 64;
 
-/// Bytes that a foreign guest may write to stdout and stderr in one client's life: enough for a message
-/// or two about what is wrong with it.
+/// Bytes that are kept of what a foreign guest writes to stdout and stderr in one client's life: enough for
+/// a message or two about what is wrong with it. It may write more, which is left out and counted.
 pub(crate) const GUEST_OUTPUT_BYTES: usize = 4 << 10;
 
 /// Handles (streams, descriptors) that a foreign guest may hold at once. Its standard library holds three.
