@@ -180,6 +180,13 @@ fn faults_in_the_constructor_are_ended_the_same_way() {
         assert_eq!(connection.until_cut(), b"");
         let life = arena.ends.of(connection.local_address());
         assert!(verdict(&life.ended), "{fault} ended as {:?}", life.ended);
+        // What it took until then is told of too.
+        assert!(life.memory_peak > 64 << 10, "{fault} had {} bytes", life.memory_peak);
+        match *fault {
+            "spin" => assert!(life.cpu >= limits().cpu_per_event, "{:?} of CPU time", life.cpu),
+            "grow" => assert!(life.memory_peak > 6 << 20, "{} bytes", life.memory_peak),
+            _ => assert!(life.cpu > Duration::ZERO),
+        }
     }
 }
 

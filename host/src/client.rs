@@ -21,7 +21,7 @@ use crate::crowd::Admission;
 use crate::ended::{Breach, Ended, Life, Limit, Phase};
 use crate::journal::Exchange;
 use crate::limits::{BURST, LINGER, LINGER_BYTES, PASS_BYTES, RECEIVED_BYTES, RESERVE_TIMEOUT, SMALL_PASS_BYTES};
-use crate::sandbox::{self, Plan, Sandbox, Step, Wait, contract};
+use crate::sandbox::{self, Plan, Sandbox, Spent, Step, Wait, contract};
 use crate::server::{Shared, Stop};
 use crate::slow_lane::SlowLane;
 use crate::socket::{Follows, Moved, Socket};
@@ -66,9 +66,9 @@ impl Client {
             bytes_in: tally.bytes_in,
             bytes_out: tally.bytes_out,
             exchanges: tally.exchanges,
-            memory_peak: tally.memory_peak,
-            cpu: tally.cpu,
-            output: tally.output,
+            memory_peak: tally.spent.memory_peak,
+            cpu: tally.spent.cpu,
+            output: tally.spent.output,
             capsule: None,
             duration: accepted.elapsed(),
         };
@@ -85,9 +85,8 @@ struct Tally {
     bytes_in: u64,
     bytes_out: u64,
     exchanges: u64,
-    memory_peak: usize,
-    cpu: Duration,
-    output: String,
+    /// By the guest, once it is given up.
+    spent: Spent,
     /// Of the guest's computing time, what came before the last byte that moved.
     cpu_at_progress: Duration,
 }
@@ -189,9 +188,7 @@ impl Living {
     /// Gives up the instance, and keeps what it came to.
     fn retire(&mut self) {
         if let Some(mut sandbox) = self.sandbox.take() {
-            self.tally.cpu = sandbox.cpu();
-            self.tally.memory_peak = sandbox.memory_peak();
-            self.tally.output = sandbox.output();
+            self.tally.spent = sandbox.spent();
         }
     }
 
@@ -273,7 +270,7 @@ impl Living {
             let shared = &self.client.shared;
             let guest = shared.guest();
             self.recording = shared.record(&self.client, &guest);
-            self.sandbox = Some(Sandbox::start(
+            let started = Sandbox::start(
                 &guest,
                 &shared.limits,
                 &self.client.slow_lane,
@@ -281,7 +278,11 @@ impl Living {
                 shared.sources.only(),
                 self.client.admission.at_capacity(),
                 &shared.sharing,
-            )?);
+            );
+            self.sandbox = Some(started.map_err(|(ended, spent)| {
+                self.tally.spent = spent;
+                ended
+            })?);
         }
         Ok(())
     }
@@ -558,7 +559,7 @@ impl Living {
         self.tally.exchanges += 1;
         let (memory_peak, cpu) = match &mut self.sandbox {
             Some(sandbox) => (sandbox.memory_peak(), sandbox.cpu()),
-            None => (self.tally.memory_peak, self.tally.cpu),
+            None => (self.tally.spent.memory_peak, self.tally.spent.cpu),
         };
         self.client.shared.journal.exchange(&Exchange {
             client: self.client.number,

@@ -57,7 +57,7 @@ impl Capsule {
         let limits = Arc::new(self.limits());
         let (settings, home, at_capacity) = self.settings();
         let started = Sandbox::start(guest, &limits, &Arc::default(), &settings, home, at_capacity, &Sharing::Nothing);
-        let mut sandbox = match (started, self.turns.is_empty()) {
+        let mut sandbox = match (started.map_err(|(ended, _)| ended), self.turns.is_empty()) {
             (Ok(sandbox), false) => sandbox,
             (Ok(_), true) => {
                 return Err(Divergence::new("when the session is made", &self.ended, "a session"));

@@ -305,6 +305,17 @@ pub(crate) struct Sandbox {
     cpu: Duration,
 }
 
+/// What a guest has taken so far, and left behind.
+#[derive(Debug, Default)]
+pub(crate) struct Spent {
+    /// The time that it has been computing.
+    pub(crate) cpu: Duration,
+    /// The most memory that it has had, in bytes.
+    pub(crate) memory_peak: usize,
+    /// What it has written to stdout and stderr. Empty for the built-in one, which has neither.
+    pub(crate) output: String,
+}
+
 /// Whether each client gets an instance of its own.
 #[derive(Clone, Default)]
 pub(crate) enum Sharing {
@@ -341,6 +352,7 @@ impl Held {
 }
 
 impl Sandbox {
+    /// Makes an instance and the session in it. Where that fails, what it took until then is told as well.
     pub(crate) fn start(
         compiled: &Arc<Guest>,
         limits: &Arc<Limits>,
@@ -349,7 +361,7 @@ impl Sandbox {
         home: Option<&[u8]>,
         at_capacity: bool,
         sharing: &Sharing,
-    ) -> Result<Self, Ended> {
+    ) -> Result<Self, (Ended, Spent)> {
         let headers: Vec<_> = settings.headers.iter().map(|(name, value)| contract::Field { name, value }).collect();
         let settings = contract::Settings {
             dialect: if settings.compat { contract::Dialect::Compat } else { contract::Dialect::Standard },
@@ -371,11 +383,17 @@ impl Sandbox {
                 Held::Shared(Arc::clone(shared))
             }
         };
-        let (session, cpu) = instance.with(|instance| {
-            let born = instance.last_cpu();
-            (instance.session(settings), born + instance.last_cpu())
-        });
-        Ok(Self { instance, session: session?, cpu })
+        instance
+            .with(|instance| {
+                let born = instance.last_cpu();
+                let session = instance.session(settings);
+                let cpu = born + instance.last_cpu();
+                match session {
+                    Ok(session) => Ok((session, cpu)),
+                    Err(ended) => Err((ended, Spent { cpu, ..Spent::of(instance.store.data()) })),
+                }
+            })
+            .map(|(session, cpu)| Self { instance, session, cpu })
     }
 
     /// Tells the guest what happened, and returns what it wants done, not yet judged (see [`Plan::new`]).
@@ -392,10 +410,10 @@ impl Sandbox {
         self.cpu
     }
 
-    /// What the guest has written to stdout and stderr. Empty for the built-in one, which has neither.
-    pub(crate) fn output(&mut self) -> String {
-        let output = |instance: &mut Instance| instance.store.data().wasi.as_ref().map(|wasi| wasi.output());
-        self.instance.with(output).unwrap_or_default()
+    /// Everything that the guest has taken so far, and what it has written.
+    pub(crate) fn spent(&mut self) -> Spent {
+        let cpu = self.cpu;
+        self.instance.with(|instance| Spent { cpu, ..Spent::of(instance.store.data()) })
     }
 
     /// The most memory that the guest has had so far, in bytes.
@@ -404,8 +422,16 @@ impl Sandbox {
     }
 }
 
+impl Spent {
+    /// What a store knows of it: the last call only, where it comes to CPU time.
+    fn of(bounds: &Bounds) -> Self {
+        let output = bounds.wasi.as_ref().map(|wasi| wasi.output()).unwrap_or_default();
+        Self { cpu: bounds.cpu.last, memory_peak: bounds.memory_peak, output }
+    }
+}
+
 impl Instance {
-    fn new(compiled: &Arc<Guest>, limits: &Limits, slow_lane: &Arc<SlowLane>) -> Result<Self, Ended> {
+    fn new(compiled: &Arc<Guest>, limits: &Limits, slow_lane: &Arc<SlowLane>) -> Result<Self, (Ended, Spent)> {
         let bounds = Bounds {
             memory: usize::try_from(limits.memory).unwrap_or(usize::MAX),
             memory_now: 0,
@@ -432,11 +458,14 @@ impl Instance {
                 let guest = guest.multiclient_session_handler().clone();
                 Ok(Self { store, guest, compiled: Arc::clone(compiled) })
             }
-            Err(error) => Err(match why(&error, store.data()) {
-                // Of what fails before the guest runs, the guest knows nothing.
-                Ended::Trapped { message, backtrace } if backtrace.is_empty() => Ended::HostFault(message),
-                ended => ended,
-            }),
+            Err(error) => {
+                let ended = match why(&error, store.data()) {
+                    // Of what fails before the guest runs, the guest knows nothing.
+                    Ended::Trapped { message, backtrace } if backtrace.is_empty() => Ended::HostFault(message),
+                    ended => ended,
+                };
+                Err((ended, Spent::of(store.data())))
+            }
         }
     }
 
