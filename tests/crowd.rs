@@ -425,7 +425,7 @@ fn one_address_has_only_so_many_clients() {
         guest.get("/small.ts").is(200, b"small");
     }
     from(2).is_closed();
-    server.wait_for_line("#4 127.0.0.2 turned away ");
+    server.wait_for_line("#4 127.0.0.2 turned away: too many clients of its address ");
     // Others are not touched by it, and this machine's own clients are not counted at all.
     from(3).get("/small.ts").is(200, b"small");
     let mut own: Vec<_> = (0..10).map(|_| from(1)).collect();
@@ -472,7 +472,7 @@ fn a_full_server_says_so_and_takes_clients_again_when_others_leave() {
     let waiting: Vec<_> = (0..RESERVE).map(|_| server.connect()).collect();
     server.wait_for_clients(RESERVE, full);
     server.connect().is_closed();
-    server.wait_for_line(" turned away ");
+    server.wait_for_line(" turned away: the server is full ");
     for connection in &mut inside {
         connection.goes_on();
     }

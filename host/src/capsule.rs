@@ -559,7 +559,8 @@ impl From<&Ended> for End {
             Ended::OverLimit(limit) => limit.to_string(),
             Ended::Trapped { message: what, .. } | Ended::SourceFailed(what) | Ended::HostFault(what) => what.clone(),
             Ended::Breach(breach) => breach.to_string(),
-            Ended::Finished | Ended::Disconnected | Ended::ShutDown | Ended::TurnedAway => String::new(),
+            Ended::TurnedAway(reason) => reason.to_string(),
+            Ended::Finished | Ended::Disconnected | Ended::ShutDown => String::new(),
         };
         let backtrace = match ended {
             Ended::Trapped { backtrace, .. } => backtrace.clone(),

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::ended::{Ended, Life};
+use crate::ended::{Ended, Life, Reason};
 use crate::limits::{FAULTS, Limits, PENALTY, SUSPECTS};
 
 /// What a server did, when it is over.
@@ -85,17 +85,23 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// None: there is no place, not even in the reserve.
-    pub(crate) fn new(crowd: &Arc<Crowd>, peer: Option<SocketAddr>, limits: &Limits) -> Option<Self> {
+    /// Fails where there is no place, not even in the reserve.
+    pub(crate) fn new(crowd: &Arc<Crowd>, peer: Option<SocketAddr>, limits: &Limits) -> Result<Self, Reason> {
         let address = peer.and_then(|peer| counted_as(peer.ip()));
         let mut present = crowd.lock();
         let barred = address.is_some_and(|address| present.suspects.is_barred(address, Instant::now()));
         let counted = address.filter(|_| limits.clients_per_address > 0);
         let neighbours = counted.and_then(|address| present.by_address.get(&address)).copied().unwrap_or_default();
         let crowded = counted.is_some() && neighbours >= limits.clients_per_address;
-        if barred || crowded || present.clients >= limits.clients + limits.reserve {
+        let reason = match () {
+            () if barred => Some(Reason::Penalty),
+            () if crowded => Some(Reason::Address),
+            () if present.clients >= limits.clients + limits.reserve => Some(Reason::Full),
+            () => None,
+        };
+        if let Some(reason) = reason {
             present.summary.turned_away += 1;
-            return None;
+            return Err(reason);
         }
         let at_capacity = present.clients >= limits.clients;
         present.clients += 1;
@@ -104,7 +110,7 @@ impl Admission {
             present.by_address.insert(address, neighbours + 1);
         }
         drop(present);
-        Some(Self { crowd: Arc::clone(crowd), counted, at_capacity })
+        Ok(Self { crowd: Arc::clone(crowd), counted, at_capacity })
     }
 
     /// Whether this place is one of the reserve, there to be told that the server is full.
@@ -190,17 +196,18 @@ mod tests {
         let limits = Limits { clients: 6, reserve: 1, clients_per_address: 2, ..Limits::default() };
         let enter = |address| Admission::new(&crowd, from(address), &limits);
         let held: Vec<_> = ["192.0.2.1", "192.0.2.1", "2001:db8::1", "2001:db8::2"].map(enter).into();
-        assert!(held.iter().all(Option::is_some));
-        assert!(enter("192.0.2.1").is_none());
+        assert!(held.iter().all(Result::is_ok));
+        let turned_away = |address| enter(address).err();
+        assert_eq!(turned_away("192.0.2.1"), Some(Reason::Address));
         // Written as IPv6, and a neighbour in the same /64: the same addresses.
-        assert!(enter("::ffff:192.0.2.1").is_none());
-        assert!(enter("2001:db8::3").is_none());
-        assert!(enter("2001:db8:0:1::1").is_some_and(|place| !place.at_capacity()));
+        assert_eq!(turned_away("::ffff:192.0.2.1"), Some(Reason::Address));
+        assert_eq!(turned_away("2001:db8::3"), Some(Reason::Address));
+        assert!(enter("2001:db8:0:1::1").is_ok_and(|place| !place.at_capacity()));
         let local: Vec<_> = ["127.0.0.1", "::1", "127.0.0.1"].map(enter).into();
         assert_eq!(local.iter().flatten().map(Admission::at_capacity).collect::<Vec<_>>(), [false, false, true]);
-        assert!(enter("127.0.0.1").is_none());
+        assert_eq!(turned_away("127.0.0.1"), Some(Reason::Full));
         drop(held);
-        assert!(enter("192.0.2.1").is_some());
+        assert!(enter("192.0.2.1").is_ok());
     }
 
     #[test]

@@ -27,8 +27,8 @@ pub enum Ended {
     SourceFailed(String),
     /// The server stopped and did not wait any longer.
     ShutDown,
-    /// The server was full, and so was its reserve.
-    TurnedAway,
+    /// The client was closed at once.
+    TurnedAway(Reason),
     /// The host failed. Always worth a report.
     HostFault(String),
 }
@@ -44,6 +44,17 @@ pub enum Phase {
     Stall,
     /// Waiting for a source that gave nothing.
     Source,
+}
+
+/// Why a client was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The server was full, and so was its reserve.
+    Full,
+    /// Its address had as many clients as one may have.
+    Address,
+    /// Too many clients of its address had ended by their guest's fault, not long ago.
+    Penalty,
 }
 
 /// A bound that a guest or its client ran into.
@@ -109,11 +120,11 @@ pub struct Life {
 }
 
 impl Life {
-    pub(crate) fn turned_away(client: u64, peer: Option<std::net::SocketAddr>) -> Self {
+    pub(crate) fn turned_away(client: u64, peer: Option<std::net::SocketAddr>, reason: Reason) -> Self {
         Self {
             client,
             peer,
-            ended: Ended::TurnedAway,
+            ended: Ended::TurnedAway(reason),
             bytes_in: 0,
             bytes_out: 0,
             exchanges: 0,
@@ -148,7 +159,7 @@ impl Ended {
             Self::Breach(_) => "contract-breach",
             Self::SourceFailed(_) => "source-failed",
             Self::ShutDown => "shut-down",
-            Self::TurnedAway => "turned-away",
+            Self::TurnedAway(_) => "turned-away",
             Self::HostFault(_) => "host-fault",
         }
     }
@@ -178,7 +189,7 @@ impl fmt::Display for Ended {
             Self::Breach(breach) => write!(f, "contract breach: {breach}"),
             Self::SourceFailed(how) => write!(f, "source failed: {how}"),
             Self::ShutDown => f.write_str("shut down"),
-            Self::TurnedAway => f.write_str("turned away"),
+            Self::TurnedAway(reason) => write!(f, "turned away: {reason}"),
             Self::HostFault(what) => write!(f, "host fault: {what}"),
         }
     }
@@ -191,6 +202,16 @@ impl fmt::Display for Phase {
             Self::Idle => "no further request",
             Self::Stall => "nothing read of the reply",
             Self::Source => "the source gave nothing",
+        })
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the server is full",
+            Self::Address => "too many clients of its address",
+            Self::Penalty => "too many faults of clients of its address",
         })
     }
 }

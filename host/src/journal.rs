@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::ended::{Ended, Life};
+use crate::ended::{Ended, Life, Reason};
 use crate::limits::{JOURNAL_BYTES, JOURNAL_PATIENCE, JOURNAL_REST, REPORT_BYTES};
 
 /// Hears of what clients do. Called on the loops that serve them: whatever takes longer than a few
@@ -74,8 +74,8 @@ pub struct Exchange<'a> {
 pub struct Log {
     lines: Arc<Lines>,
     format: Format,
-    /// When a client was last turned away, in seconds since 1970.
-    turned_away: AtomicI64,
+    /// When a client was last turned away, for each reason: in seconds since 1970.
+    turned_away: [AtomicI64; 3],
 }
 
 /// How the lines of a [`Log`] look.
@@ -110,11 +110,16 @@ struct Pending {
 }
 
 impl Log {
-    /// Whether no client was turned away in this second yet. Where there is one there are thousands, and
-    /// the summary counts them.
-    fn first_in_a_second(&self) -> bool {
+    /// Whether no client was turned away for this reason in this second yet. Where there is one there are
+    /// thousands, and the summary counts them.
+    fn first_in_a_second(&self, reason: Reason) -> bool {
+        let last = match reason {
+            Reason::Full => &self.turned_away[0],
+            Reason::Address => &self.turned_away[1],
+            Reason::Penalty => &self.turned_away[2],
+        };
         let now = jiff::Timestamp::now().as_second();
-        self.turned_away.swap(now, Ordering::Relaxed) != now
+        last.swap(now, Ordering::Relaxed) != now
     }
 
     /// Writes to `out`, on a thread of its own, until it is dropped.
@@ -122,7 +127,7 @@ impl Log {
         let lines = Arc::new(Lines::default());
         let shared = Arc::clone(&lines);
         thread::Builder::new().name("log".into()).spawn(move || shared.write_to(out))?;
-        Ok(Self { lines, format, turned_away: AtomicI64::new(0) })
+        Ok(Self { lines, format, turned_away: Default::default() })
     }
 
     /// Waits until all lines so far are written, but not for ever: whoever reads the log may have stopped.
@@ -143,11 +148,15 @@ impl Journal for Log {
     }
 
     fn ended(&self, life: &Life) {
+        let said_already = |ended: &Ended| match ended {
+            Ended::TurnedAway(reason) => !self.first_in_a_second(*reason),
+            _ => false,
+        };
         match self.format {
             Format::Json => self.lines.add(|line| life_as_json(line, life)),
             Format::Combined => {}
             Format::Text | Format::Verbose if life.is_ordinary() && life.output.is_empty() => {}
-            Format::Text | Format::Verbose if life.ended == Ended::TurnedAway && !self.first_in_a_second() => {}
+            Format::Text | Format::Verbose if said_already(&life.ended) => {}
             Format::Text | Format::Verbose => self.lines.add(|line| life_as_text(line, life, self.format)),
         }
     }

@@ -71,7 +71,7 @@ mod ticker;
 
 pub use capsule::{Capsule, CapsuleError};
 pub use crowd::Summary;
-pub use ended::{Breach, Ended, Life, Limit, Phase};
+pub use ended::{Breach, Ended, Life, Limit, Phase, Reason};
 pub use foreign::{Grant, GuestError, Import, Verdict};
 pub use journal::{Exchange, Journal};
 pub use keeper::Capsules;

@@ -329,7 +329,7 @@ impl Shared {
     ) {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         match Admission::new(&self.crowd, peer, &self.limits) {
-            Some(admission) => {
+            Ok(admission) => {
                 let client = Client {
                     number,
                     peer,
@@ -341,9 +341,9 @@ impl Shared {
                 };
                 tokio::spawn(client.live());
             }
-            None => {
+            Err(reason) => {
                 drop(socket);
-                self.journal.ended(&Life::turned_away(number, peer));
+                self.journal.ended(&Life::turned_away(number, peer, reason));
             }
         }
     }
