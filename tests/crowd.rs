@@ -448,10 +448,10 @@ fn one_address_has_only_so_many_clients() {
 
 #[test]
 fn a_full_server_says_so_and_takes_clients_again_when_others_leave() {
-    const RESERVE: usize = 16;
+    const RESERVE: usize = 5;
     let _turn = alone();
     let folder = Folder::new();
-    let flags = ["--max-clients", "3", "--header-timeout", "1h"];
+    let flags = ["--max-clients", "3", "--reserve", "5", "--header-timeout", "1h"];
     let server = Server::start(folder.file("small.ts", "small"), &flags);
     let empty = server.descriptors();
     let mut inside: Vec<_> = (0..3).map(|_| server.connect()).collect();
@@ -479,6 +479,33 @@ fn a_full_server_says_so_and_takes_clients_again_when_others_leave() {
     drop((waiting, inside));
     server.wait_for_descriptors(empty);
     server.get("/small.ts").is(200, b"small");
+}
+
+#[test]
+fn an_address_whose_clients_keep_failing_stays_away_where_the_operator_wants_it() {
+    let _turn = alone();
+    let folder = Folder::new();
+    let film = folder.file("small.ts", "small");
+    let guest = folder.file("faulty.wasm", include_bytes!(concat!(env!("OUT_DIR"), "/faulty.wasm")));
+    let guest = guest.to_str().expect("a plain name");
+    for (faults, stays_away) in [("2", true), ("0", false)] {
+        let server = Server::start(&film, &["--guest", guest, "--faults", faults]);
+        let from = |last: u8| Connection::from(Ipv4Addr::new(127, 0, 0, last), server.address());
+        for client in 1..=4 {
+            let mut connection = from(2);
+            if client > 2 && stays_away {
+                connection.is_closed();
+                server.wait_for_line("#3 127.0.0.2 turned away: too many faults of clients of its address ");
+                continue;
+            }
+            connection.ask_for("GET", "/!trap", &[]);
+            connection.until_cut();
+            server.wait_for_line(&format!("#{client} 127.0.0.2 trapped: "));
+        }
+        // Others, and this machine, are served.
+        from(3).get("/small.ts").is(200, b"small");
+        from(1).get("/small.ts").is(200, b"small");
+    }
 }
 
 #[test]

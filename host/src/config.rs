@@ -293,6 +293,22 @@ pub(crate) struct Serve {
     )]
     per_ip: u32,
 
+    /// Clients beyond --max-clients that are still told that the server is full, before it closes at once
+    #[arg(long, value_name = "COUNT", default_value = "16", value_parser = clap::value_parser!(u32).range(0..=10_000),
+          env = "MULTICLIENT_RESERVE", hide_short_help = true, help_heading = "Limits")]
+    reserve: u32,
+
+    /// Clients of one address that may fail their guests within ten seconds, before it has to stay away for ten; 0: any number
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value = "8",
+        env = "MULTICLIENT_FAULTS",
+        hide_short_help = true,
+        help_heading = "Limits"
+    )]
+    faults: u32,
+
     /// Another handler: a component that exports multiclient:session/handler
     #[arg(long, value_name = "FILE", env = "MULTICLIENT_GUEST", help_heading = "Sandbox")]
     pub(crate) guest: Option<PathBuf>,
@@ -390,6 +406,8 @@ impl Serve {
         Limits {
             clients: self.max_clients as usize,
             clients_per_address: self.per_ip as usize,
+            reserve: self.reserve as usize,
+            faults: self.faults,
             memory: self.memory,
             cpu_per_event: self.cpu,
             head_timeout: self.header_timeout,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::ended::{Ended, Life, Reason};
-use crate::limits::{FAULTS, Limits, PENALTY, SUSPECTS};
+use crate::limits::{Limits, PENALTY, SUSPECTS};
 
 /// What a server did, when it is over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,13 +67,13 @@ impl Suspects {
         suspect.last = now;
     }
 
-    /// Whether an address has to stay away for now.
-    fn is_barred(&self, address: IpAddr, now: Instant) -> bool {
-        !self.0.is_empty()
-            && self
-                .0
-                .get(&address)
-                .is_some_and(|suspect| suspect.faults >= FAULTS && now.duration_since(suspect.last) < PENALTY)
+    /// Whether an address that may have so many faults (0: any number) has to stay away for now.
+    fn is_barred(&self, address: IpAddr, faults: u32, now: Instant) -> bool {
+        if faults == 0 || self.0.is_empty() {
+            return false;
+        }
+        let too_many = |suspect: &Suspect| suspect.faults >= faults && now.duration_since(suspect.last) < PENALTY;
+        self.0.get(&address).is_some_and(too_many)
     }
 }
 
@@ -89,7 +89,8 @@ impl Admission {
     pub(crate) fn new(crowd: &Arc<Crowd>, peer: Option<SocketAddr>, limits: &Limits) -> Result<Self, Reason> {
         let address = peer.and_then(|peer| counted_as(peer.ip()));
         let mut present = crowd.lock();
-        let barred = address.is_some_and(|address| present.suspects.is_barred(address, Instant::now()));
+        let barred = |address| present.suspects.is_barred(address, limits.faults, Instant::now());
+        let barred = address.is_some_and(barred);
         let counted = address.filter(|_| limits.clients_per_address > 0);
         let neighbours = counted.and_then(|address| present.by_address.get(&address)).copied().unwrap_or_default();
         let crowded = counted.is_some() && neighbours >= limits.clients_per_address;
@@ -212,18 +213,20 @@ mod tests {
 
     #[test]
     fn an_address_whose_clients_keep_failing_has_to_stay_away_for_a_while() {
+        const FAULTS: u32 = 8;
         let mut suspects = Suspects::default();
         let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
         let start = Instant::now();
         for fault in 0..FAULTS {
-            assert!(!suspects.is_barred(one, start), "after {fault} faults");
+            assert!(!suspects.is_barred(one, FAULTS, start), "after {fault} faults");
             suspects.fault(one, start);
         }
-        assert!(suspects.is_barred(one, start) && !suspects.is_barred(other, start));
-        assert!(!suspects.is_barred(one, start + PENALTY));
+        assert!(suspects.is_barred(one, FAULTS, start) && !suspects.is_barred(other, FAULTS, start));
+        assert!(!suspects.is_barred(one, FAULTS + 1, start) && !suspects.is_barred(one, 0, start));
+        assert!(!suspects.is_barred(one, FAULTS, start + PENALTY));
         // What is long ago does not count.
         suspects.fault(one, start + PENALTY);
-        assert!(!suspects.is_barred(one, start + PENALTY));
+        assert!(!suspects.is_barred(one, FAULTS, start + PENALTY));
     }
 
     #[test]

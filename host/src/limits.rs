@@ -24,6 +24,12 @@ pub struct Limits {
     /// Each has a second to ask; who comes when these are taken too is closed at once.
     pub reserve: usize,
 
+    /// How many clients of one address may end by their guest's fault within ten seconds of each other
+    /// before the address has to stay away for as long; 0: any number. Somebody who has found a way to
+    /// crash guests crashes a few and then waits; a player that stumbles over a bug tries again and is
+    /// served. This machine's own addresses are never kept out.
+    pub faults: u32,
+
     /// Bytes of all memories and tables of one guest instance. The built-in guest starts with 2
     /// pages of 64 KiB; a listing of a large folder is what takes the most.
     pub memory: u64,
@@ -81,6 +87,7 @@ impl Default for Limits {
             clients: 1_000,
             clients_per_address: 128,
             reserve: 16,
+            faults: 8,
             memory: 8 << 20,
             cpu_per_event: Duration::from_millis(50),
             cpu_without_progress: Duration::from_secs(1),
@@ -203,11 +210,8 @@ pub(crate) const GUEST_RANDOM_BYTES: u64 = 4 << 10;
 /// the rate is seen as steady; long enough to sleep and wake ten times a second and not a thousand.
 pub(crate) const BURST: Duration = Duration::from_millis(100);
 
-/// How many clients of one address may end by their guest's fault within [`PENALTY`] of each other before
-/// the address has to stay away for as long. Somebody who has found a way to crash guests crashes a few
-/// and then waits; a player that stumbles over a bug tries again and is served.
-pub(crate) const FAULTS: u32 = 8;
-/// See [`FAULTS`].
+/// How long an address has to stay away whose clients have ended by their guests' fault too often, and how
+/// long faults are remembered. Crashing guests for a living is then no faster than one in a second.
 pub(crate) const PENALTY: Duration = Duration::from_secs(10);
 
 /// Addresses whose faults are remembered at once. Beyond, new ones are not remembered until old ones are past.
