@@ -109,13 +109,13 @@ fn a_life_that_came_byte_by_byte_goes_again_as_it_went() {
 #[test]
 fn every_fault_of_a_guest_is_there_again() {
     let faults = [
-        ("spin", "over-limit: cpu for one event"),
-        ("grow", "over-limit: memory"),
+        ("spin", "over-limit: cpu 50 ms for one event"),
+        ("grow", "over-limit: memory 8 MiB"),
         ("recurse", "trapped: "),
         ("trap", "trapped: "),
         ("few-actions", "contract-breach: 65 actions in one list"),
         ("send", "contract-breach: 1048577 bytes in one send"),
-        ("sends", "over-limit: size of a list of actions"),
+        ("sends", "over-limit: 2.5 MiB for a list of actions"),
         ("outside/film.mp4", "contract-breach: a pass of something outside the source"),
         ("unopened", "contract-breach: a pass or wait without an open source"),
         ("nowait", "contract-breach: a list of actions that waits for nothing"),

@@ -104,15 +104,15 @@ type Verdict = fn(&Ended) -> bool;
 
 /// Every fault that ends its client.
 const FAULTS: &[(&str, Verdict)] = &[
-    ("spin", |ended| *ended == Ended::OverLimit(Limit::Cpu)),
-    ("grow", |ended| *ended == Ended::OverLimit(Limit::Memory)),
+    ("spin", |ended| matches!(ended, Ended::OverLimit { limit: Limit::Cpu(_), .. })),
+    ("grow", |ended| matches!(ended, Ended::OverLimit { limit: Limit::Memory(_), .. })),
     ("recurse", |ended| matches!(ended, Ended::Trapped { .. })),
     ("trap", |ended| matches!(ended, Ended::Trapped { .. })),
     ("read-beyond", |ended| matches!(ended, Ended::Trapped { .. })),
-    ("actions", |ended| matches!(ended, Ended::OverLimit(Limit::Actions | Limit::Memory))),
+    ("actions", |ended| matches!(ended, Ended::OverLimit { limit: Limit::Actions(_) | Limit::Memory(_), .. })),
     ("few-actions", |ended| *ended == Ended::Breach(Breach::TooManyActions(65))),
     ("send", |ended| *ended == Ended::Breach(Breach::LongSend((1 << 20) + 1))),
-    ("sends", |ended| *ended == Ended::OverLimit(Limit::Actions)),
+    ("sends", |ended| matches!(ended, Ended::OverLimit { limit: Limit::Actions(_), .. })),
     ("beyond", |ended| matches!(ended, Ended::Trapped { .. })),
     ("outside/small.ts", |ended| *ended == Ended::Breach(Breach::OutsideWindow)),
     ("overflow/small.ts", |ended| *ended == Ended::Breach(Breach::OutsideWindow)),
@@ -120,7 +120,7 @@ const FAULTS: &[(&str, Verdict)] = &[
     ("empty", |ended| *ended == Ended::Breach(Breach::NoWait)),
     ("nowait", |ended| *ended == Ended::Breach(Breach::NoWait)),
     ("twowaits", |ended| *ended == Ended::Breach(Breach::ActionAfterWait)),
-    ("busy", |ended| *ended == Ended::OverLimit(Limit::Progress)),
+    ("busy", |ended| matches!(ended, Ended::OverLimit { limit: Limit::Progress(_), .. })),
     ("handles", |ended| matches!(ended, Ended::Trapped { message, .. } if message.contains("handle limit"))),
     ("deaf", |ended| *ended == Ended::TimedOut(Phase::Head)),
 ];
@@ -141,7 +141,8 @@ fn each_fault_ends_its_client_and_says_how() {
 fn a_million_actions_cost_no_more_memory_than_the_limit() {
     let limits = Limits { memory: 256 << 20, cpu_per_event: Duration::from_secs(5), ..limits() };
     let arena = Arena::new(limits, Settings::default());
-    assert_eq!(arena.ask_for("actions").ended, Ended::OverLimit(Limit::Actions));
+    let ended = arena.ask_for("actions").ended;
+    assert!(matches!(ended, Ended::OverLimit { limit: Limit::Actions(_), .. }), "{ended:?}");
 }
 
 #[test]
@@ -156,6 +157,16 @@ fn a_trap_names_the_function_in_which_it_was() {
 }
 
 #[test]
+fn a_limit_names_its_bound_and_the_function_that_ran_into_it() {
+    let arena = Arena::new(limits(), Settings::default());
+    for (fault, bound) in [("spin", "over limit: cpu 50 ms for one event, in "), ("grow", "over limit: memory 8 MiB, in ")] {
+        let said = arena.ask_for(fault).ended.to_string();
+        let function = said.strip_prefix(bound).unwrap_or_else(|| panic!("{fault} ended as {said:?}"));
+        assert!(function.starts_with("multiclient_guest::faulty::"), "{fault} was in {function:?}");
+    }
+}
+
+#[test]
 fn a_guest_that_leaks_is_ended_at_its_limit_and_takes_nobody_with_it() {
     let arena = Arena::new(limits(), Settings::default());
     let mut connection = Connection::to(arena.address());
@@ -166,7 +177,7 @@ fn a_guest_that_leaks_is_ended_at_its_limit_and_takes_nobody_with_it() {
         assert!(exchanges < 100, "there is no limit to what a guest can leak");
     }
     let life = arena.ends.of(connection.local_address());
-    assert_eq!(life.ended, Ended::OverLimit(Limit::Memory));
+    assert!(matches!(life.ended, Ended::OverLimit { limit: Limit::Memory(_), .. }), "{:?}", life.ended);
     Connection::to(arena.address()).get("/small.ts").is(200, &noise(1, 1_000));
 }
 

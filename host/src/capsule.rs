@@ -15,7 +15,7 @@ use std::{fmt, fs, io};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::ended::Ended;
+use crate::ended::{Ended, In};
 use crate::limits::{CAPSULE_BYTES, CAPSULE_FILE_BYTES, Limits};
 use crate::redact::{self, Words};
 use crate::sandbox::{Guest, contract};
@@ -556,17 +556,13 @@ impl From<&Ended> for End {
     fn from(ended: &Ended) -> Self {
         let what = match ended {
             Ended::TimedOut(phase) => phase.to_string(),
-            Ended::OverLimit(limit) => limit.to_string(),
+            Ended::OverLimit { limit, .. } => limit.to_string(),
             Ended::Trapped { message: what, .. } | Ended::SourceFailed(what) | Ended::HostFault(what) => what.clone(),
             Ended::Breach(breach) => breach.to_string(),
             Ended::TurnedAway(reason) => reason.to_string(),
             Ended::Finished | Ended::Disconnected | Ended::ShutDown => String::new(),
         };
-        let backtrace = match ended {
-            Ended::Trapped { backtrace, .. } => backtrace.clone(),
-            _ => Vec::new(),
-        };
-        Self { kind: ended.kind().to_owned(), what, backtrace }
+        Self { kind: ended.kind().to_owned(), what, backtrace: ended.backtrace().to_vec() }
     }
 }
 
@@ -577,10 +573,7 @@ impl fmt::Display for End {
         if !self.what.is_empty() {
             write!(f, ": {}", self.what.escape_debug())?;
         }
-        match self.backtrace.first() {
-            Some(function) => write!(f, ", in {}", function.escape_debug()),
-            None => Ok(()),
-        }
+        write!(f, "{}", In(&self.backtrace).to_string().escape_debug())
     }
 }
 

@@ -179,8 +179,9 @@ impl Living {
             recording.actions(&actions);
         }
         let plan = Plan::new(actions, &self.client.shared.limits).map_err(Ended::Breach)?;
-        if sandbox.cpu().saturating_sub(self.tally.cpu_at_progress) > self.client.shared.limits.cpu_without_progress {
-            return Err(Ended::OverLimit(Limit::Progress));
+        let bound = self.client.shared.limits.cpu_without_progress;
+        if sandbox.cpu().saturating_sub(self.tally.cpu_at_progress) > bound {
+            return Err(Limit::Progress(bound).into());
         }
         Ok(plan)
     }
@@ -664,7 +665,7 @@ impl From<Window> for contract::Window {
 impl From<Lost> for Ended {
     fn from(lost: Lost) -> Self {
         match lost {
-            Lost::Behind => Self::OverLimit(Limit::Lag),
+            Lost::Behind => Limit::Lag.into(),
             Lost::Shorter => Self::SourceFailed("the file has become shorter".into()),
             Lost::Failed(error) => lost_or_unreadable(&error),
         }

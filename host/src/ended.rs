@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::journal::{Size, Took};
+
 /// Why a client's life was over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -13,7 +15,12 @@ pub enum Ended {
     /// The client kept the server waiting for too long.
     TimedOut(Phase),
     /// The guest or the client wanted more than a client may have.
-    OverLimit(Limit),
+    OverLimit {
+        /// Of what.
+        limit: Limit,
+        /// The functions in which the guest was, innermost first. Empty: not known, or not in any.
+        backtrace: Vec<String>,
+    },
     /// The guest failed.
     Trapped {
         /// How.
@@ -60,14 +67,14 @@ pub enum Reason {
 /// A bound that a guest or its client ran into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// Memory of its instance.
-    Memory,
+    /// Memory of its instance, in bytes.
+    Memory(u64),
     /// CPU time for one event.
-    Cpu,
+    Cpu(Duration),
     /// CPU time without anything moved to or from its client.
-    Progress,
-    /// Memory of the host, for one list of actions.
-    Actions,
+    Progress(Duration),
+    /// Memory of the host for one list of actions, in bytes.
+    Actions(u64),
     /// How far a client may be behind a live source.
     Lag,
     /// Guests at once that compute for long.
@@ -154,7 +161,7 @@ impl Ended {
             Self::Finished => "finished",
             Self::Disconnected => "disconnected",
             Self::TimedOut(_) => "timed-out",
-            Self::OverLimit(_) => "over-limit",
+            Self::OverLimit { .. } => "over-limit",
             Self::Trapped { .. } => "trapped",
             Self::Breach(_) => "contract-breach",
             Self::SourceFailed(_) => "source-failed",
@@ -164,12 +171,55 @@ impl Ended {
         }
     }
 
+    /// Which phase, limit, rule or reason it was, where there are several: one word that stays the same
+    /// between versions.
+    pub fn which(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::TimedOut(phase) => match phase {
+                Phase::Head => "head",
+                Phase::Idle => "idle",
+                Phase::Stall => "stall",
+                Phase::Source => "source",
+            },
+            Self::OverLimit { limit, .. } => match limit {
+                Limit::Memory(_) => "memory",
+                Limit::Cpu(_) => "cpu",
+                Limit::Progress(_) => "progress",
+                Limit::Actions(_) => "actions",
+                Limit::Lag => "lag",
+                Limit::Turn => "turn",
+            },
+            Self::Breach(breach) => match breach {
+                Breach::NoWait => "no-wait",
+                Breach::ActionAfterWait => "action-after-wait",
+                Breach::TooManyActions(_) => "too-many-actions",
+                Breach::LongSend(_) => "long-send",
+                Breach::NothingOpen => "nothing-open",
+                Breach::OutsideWindow => "outside-window",
+            },
+            Self::TurnedAway(reason) => match reason {
+                Reason::Full => "full",
+                Reason::Address => "address",
+                Reason::Penalty => "penalty",
+            },
+            _ => return None,
+        })
+    }
+
+    /// The functions in which the guest was, innermost first. Empty: not known, or not in any.
+    pub fn backtrace(&self) -> &[String] {
+        match self {
+            Self::OverLimit { backtrace, .. } | Self::Trapped { backtrace, .. } => backtrace,
+            _ => &[],
+        }
+    }
+
     /// Whether it is the guest's doing.
     pub fn is_guests_fault(&self) -> bool {
         match self {
             // The one is its client's, which reads too slowly; the other that of all who compute for long.
-            Self::OverLimit(Limit::Lag | Limit::Turn) => false,
-            Self::OverLimit(_) | Self::Trapped { .. } | Self::Breach(_) => true,
+            Self::OverLimit { limit: Limit::Lag | Limit::Turn, .. } => false,
+            Self::OverLimit { .. } | Self::Trapped { .. } | Self::Breach(_) => true,
             _ => false,
         }
     }
@@ -181,17 +231,39 @@ impl fmt::Display for Ended {
             Self::Finished => f.write_str("finished"),
             Self::Disconnected => f.write_str("disconnected"),
             Self::TimedOut(phase) => write!(f, "timed out: {phase}"),
-            Self::OverLimit(limit) => write!(f, "over limit: {limit}"),
-            Self::Trapped { message, backtrace } => match backtrace.first() {
-                Some(function) => write!(f, "trapped: {message}, in {function}"),
-                None => write!(f, "trapped: {message}"),
-            },
+            Self::OverLimit { limit, backtrace } => write!(f, "over limit: {limit}{}", In(backtrace)),
+            Self::Trapped { message, backtrace } => write!(f, "trapped: {message}{}", In(backtrace)),
             Self::Breach(breach) => write!(f, "contract breach: {breach}"),
             Self::SourceFailed(how) => write!(f, "source failed: {how}"),
             Self::ShutDown => f.write_str("shut down"),
             Self::TurnedAway(reason) => write!(f, "turned away: {reason}"),
             Self::HostFault(what) => write!(f, "host fault: {what}"),
         }
+    }
+}
+
+/// The function of a backtrace that says most, as the end of a sentence: the innermost that is not of a
+/// standard library, where everything ends that fails.
+pub(crate) struct In<'a>(pub(crate) &'a [String]);
+
+impl fmt::Display for In<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LIBRARY: [&str; 6] = ["core::", "alloc::", "std::", "rust_", "dlmalloc", "abort"];
+        let is_library = |function: &str| {
+            let path = function.trim_start_matches(['<', '_']);
+            LIBRARY.iter().any(|name| path.starts_with(name))
+        };
+        match self.0.iter().find(|function| !is_library(function)).or(self.0.first()) {
+            Some(function) => write!(f, ", in {function}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<Limit> for Ended {
+    /// Not in any function of the guest.
+    fn from(limit: Limit) -> Self {
+        Self::OverLimit { limit, backtrace: Vec::new() }
     }
 }
 
@@ -218,14 +290,14 @@ impl fmt::Display for Reason {
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Memory => "memory",
-            Self::Cpu => "cpu for one event",
-            Self::Progress => "cpu without progress",
-            Self::Actions => "size of a list of actions",
-            Self::Lag => "lag behind a live source",
-            Self::Turn => "guests that compute for long",
-        })
+        match self {
+            Self::Memory(bytes) => write!(f, "memory {}", Size(*bytes)),
+            Self::Cpu(time) => write!(f, "cpu {} for one event", Took(*time)),
+            Self::Progress(time) => write!(f, "cpu {} without progress", Took(*time)),
+            Self::Actions(bytes) => write!(f, "{} for a list of actions", Size(*bytes)),
+            Self::Lag => f.write_str("lag behind a live source"),
+            Self::Turn => f.write_str("guests that compute for long"),
+        }
     }
 }
 

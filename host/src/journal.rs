@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::ended::{Ended, Life, Reason};
+use crate::ended::{Ended, Life, Limit, Reason};
 use crate::limits::{JOURNAL_BYTES, JOURNAL_PATIENCE, JOURNAL_REST, REPORT_BYTES};
 
 /// Hears of what clients do. Called on the loops that serve them: whatever takes longer than a few
@@ -86,7 +86,8 @@ pub enum Format {
     /// The same, and where in the guest it happened.
     Verbose,
     /// A JSON object for each exchange (`"event":"exchange"`) and for each client (`"event":"ended"`),
-    /// however it ended. Durations are in microseconds.
+    /// however it ended: `ended` and `which` are words that stay the same between versions (`"over-limit"`,
+    /// `"memory"`), `bound` is the limit, `detail` is for people. Durations are in microseconds.
     Json,
     /// The combined log format of Apache and nginx: a line for each exchange. Its size is that of head and
     /// body together.
@@ -247,10 +248,8 @@ fn life_as_text(line: &mut String, life: &Life, format: Format) -> fmt::Result {
         write!(line, "   capsule {capsule}")?;
     }
     line.write_char('\n')?;
-    if format == Format::Verbose
-        && let Ended::Trapped { backtrace, .. } = &life.ended
-    {
-        for function in backtrace {
+    if format == Format::Verbose {
+        for function in life.ended.backtrace() {
             write!(line, "#{client}   in ")?;
             write_printable(line, function)?;
             line.write_char('\n')?;
@@ -261,9 +260,10 @@ fn life_as_text(line: &mut String, life: &Life, format: Format) -> fmt::Result {
 
 fn life_as_json(line: &mut String, life: &Life) -> fmt::Result {
     let Life { client, ended, bytes_in, bytes_out, exchanges, memory_peak, output, .. } = life;
-    let backtrace = match ended {
-        Ended::Trapped { backtrace, .. } => backtrace.as_slice(),
-        _ => &[],
+    let bound = match ended {
+        Ended::OverLimit { limit: Limit::Memory(bytes) | Limit::Actions(bytes), .. } => Some(*bytes),
+        Ended::OverLimit { limit: Limit::Cpu(time) | Limit::Progress(time), .. } => Some(micros(*time)),
+        _ => None,
     };
     let object = serde_json::json!({
         "event": "ended",
@@ -271,8 +271,10 @@ fn life_as_json(line: &mut String, life: &Life) -> fmt::Result {
         "client": client,
         "peer": life.peer.map(|peer| peer.to_string()),
         "ended": ended.kind(),
+        "which": ended.which(),
+        "bound": bound,
         "detail": ended.to_string(),
-        "backtrace": backtrace,
+        "backtrace": ended.backtrace(),
         "bytes_in": bytes_in,
         "bytes_out": bytes_out,
         "exchanges": exchanges,
@@ -439,6 +441,7 @@ impl fmt::Display for Took {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ended::{Breach, Phase};
 
     #[test]
     fn sizes_and_times_read_well() {
@@ -492,6 +495,33 @@ mod tests {
         assert!(line("GET /a 200 1 MiB HTTP/1.1").starts_with("#1 unix \"GET /a 200 1 MiB\" 400 "));
         assert!(line("GET\" 200 x").starts_with("#1 unix \"GET\\\" 200 x\" 400 "));
         assert!(line("").starts_with("#1 unix - 400 "));
+    }
+
+    #[test]
+    fn programs_are_told_which_and_how_much_in_words_of_their_own() {
+        let breach = Ended::Breach(Breach::TooManyActions(65));
+        let stuck = Ended::OverLimit { limit: Limit::Cpu(Duration::from_millis(50)), backtrace: vec!["a::b".into()] };
+        for (ended, kind, which, bound, detail) in [
+            (Ended::Finished, "finished", None, None, "finished"),
+            (Ended::TimedOut(Phase::Stall), "timed-out", Some("stall"), None, "timed out: nothing read of the reply"),
+            (stuck, "over-limit", Some("cpu"), Some(50_000), "over limit: cpu 50 ms for one event, in a::b"),
+            (
+                Limit::Memory(8 << 20).into(),
+                "over-limit",
+                Some("memory"),
+                Some(8 << 20),
+                "over limit: memory 8 MiB",
+            ),
+            (breach, "contract-breach", Some("too-many-actions"), None, "contract breach: 65 actions in one list"),
+            (Ended::TurnedAway(Reason::Full), "turned-away", Some("full"), None, "turned away: the server is full"),
+        ] {
+            let mut line = String::new();
+            let life = Life { ended, ..Life::turned_away(1, None, Reason::Full) };
+            life_as_json(&mut line, &life).expect("a string takes everything");
+            let told: serde_json::Value = serde_json::from_str(&line).expect("it is JSON");
+            let expected = serde_json::json!([kind, which, bound, detail]);
+            assert_eq!(serde_json::json!([told["ended"], told["which"], told["bound"], told["detail"]]), expected);
+        }
     }
 
     #[test]

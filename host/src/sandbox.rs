@@ -521,22 +521,25 @@ fn timed<T>(
 
 /// Why a call did not come back with a result.
 fn why(error: &wasmtime::Error, bounds: &Bounds) -> Ended {
+    let backtrace = backtrace(error);
     if bounds.cpu.spent {
-        return Ended::OverLimit(Limit::Cpu);
+        return Ended::OverLimit { limit: Limit::Cpu(bounds.cpu.per_event), backtrace };
     }
     if bounds.cpu.refused {
-        return Ended::OverLimit(Limit::Turn);
+        return Ended::OverLimit { limit: Limit::Turn, backtrace };
     }
     // A guest that was refused memory may go on without; one that then fails, fails of that.
     if bounds.memory_refused {
-        return Ended::OverLimit(Limit::Memory);
+        return Ended::OverLimit { limit: Limit::Memory(bounds.memory as u64), backtrace };
     }
     match error.downcast_ref::<Trap>() {
-        Some(trap) => Ended::Trapped { message: trap.to_string(), backtrace: backtrace(error) },
-        None if error.root_cause().to_string().contains("fuel") => Ended::OverLimit(Limit::Actions),
+        Some(trap) => Ended::Trapped { message: trap.to_string(), backtrace },
+        None if error.root_cause().to_string().contains("fuel") => {
+            Ended::OverLimit { limit: Limit::Actions(LIFTED_BYTES as u64), backtrace }
+        }
         // What a guest hands over and nobody can read (a list that lies beyond its memory, an action that
         // does not exist) is a trap too, says the component model.
-        None => Ended::Trapped { message: error.root_cause().to_string(), backtrace: backtrace(error) },
+        None => Ended::Trapped { message: error.root_cause().to_string(), backtrace },
     }
 }
 
