@@ -13,6 +13,9 @@ const OWN_NETWORK: &str = "MULTICLIENT_BENCH_OWN_NETWORK";
 pub(crate) fn own_network() -> io::Result<bool> {
     if std::env::var_os(OWN_NETWORK).is_some() {
         for (name, value) in [
+            // What most systems have. Others pace, with a timer for what is sent: that would be measured.
+            ("tcp_congestion_control", "reno"),
+            ("tcp_congestion_control", "cubic"),
             // Nothing is remembered from one connection to the next.
             ("tcp_no_metrics_save", "1"),
             ("ip_local_port_range", "20000 65000"),
@@ -115,6 +118,11 @@ pub(crate) fn kernel() -> String {
     let text = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     // The number; what stands behind it is whoever built it.
     text.trim().split('-').next().unwrap_or_default().to_owned()
+}
+
+pub(crate) fn congestion_control() -> String {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
+    text.map_or_else(|_| "unknown".into(), |text| text.trim().to_owned())
 }
 
 pub(crate) fn load_average() -> String {

@@ -356,10 +356,11 @@ impl Bench {
                 machine::load_average()
             ),
             format!(
-                "Files in {}, the large one of {} MiB. Loopback in {}.",
+                "Files in {}, the large one of {} MiB. Loopback in {}; congestion control: {}.",
                 if self.root.starts_with("/dev/shm") { "memory" } else { "a temporary folder" },
                 self.big >> 20,
-                if own_network { "a network namespace of its own" } else { "the machine's network" }
+                if own_network { "a network namespace of its own" } else { "the machine's network" },
+                machine::congestion_control()
             ),
             format!(
                 "CPU time by {}; memory by {}.",
