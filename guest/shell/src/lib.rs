@@ -23,10 +23,10 @@ mod heap;
 use alloc::alloc::{Layout, alloc, handle_alloc_error, realloc};
 use alloc::vec::Vec;
 use core::cell::RefCell;
-use core::marker::PhantomData;
 use core::ptr;
 
-use bindings::exports::multiclient::session::handler as wire;
+#[doc(hidden)]
+pub use bindings::exports::multiclient::session::handler as wire;
 use multiclient_guest::contract;
 use multiclient_guest::contract::{Action, Event, Instant, Settings};
 
@@ -34,7 +34,7 @@ use multiclient_guest::contract::{Action, Event, Instant, Settings};
 pub mod bindings {
     #![allow(missing_docs, reason = "generated")]
 
-    wit_bindgen::generate!({ path: "../../wit", world: "guest", pub_export_macro: true });
+    wit_bindgen::generate!({ path: "../../wit", world: "guest" });
 }
 
 /// One client's session: the `session` of the contract.
@@ -57,12 +57,75 @@ impl Session for multiclient_guest::Session {
 }
 
 /// Makes the crate that says this once the component whose sessions are of this type.
+///
+/// It is what the bindings' own `export!` would write, without the destructor of a session. With one the
+/// component is made of three core modules, because its type has to be there before the module that has
+/// the destructor; without, of one, and an instance costs a fifth less. Nobody would call it: a session
+/// ends with its instance.
 #[macro_export]
 macro_rules! component {
     ($session:ty) => {
         const _: () = {
-            type Component = $crate::Component<$session>;
-            $crate::bindings::export!(Component with_types_in $crate::bindings);
+            type Client = $crate::Client<$session>;
+
+            /// # Safety
+            ///
+            /// As the canonical ABI has it for this function; this goes for all three.
+            #[unsafe(export_name = "multiclient:session/handler@0.1.0#[constructor]session")]
+            unsafe extern "C" fn constructor(
+                a0: i32,
+                a1: i32,
+                a2: *mut u8,
+                a3: usize,
+                a4: i32,
+                a5: *mut u8,
+                a6: usize,
+                a7: i32,
+                a8: *mut u8,
+                a9: usize,
+                a10: i32,
+                a11: i32,
+                a12: i32,
+            ) -> i32 {
+                // SAFETY: what comes from the canonical ABI is handed to the bindings as it is.
+                unsafe {
+                    $crate::wire::_export_constructor_session_cabi::<Client>(
+                        a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12,
+                    )
+                }
+            }
+
+            #[unsafe(export_name = "multiclient:session/handler@0.1.0#[method]session.advance")]
+            unsafe extern "C" fn advance(
+                a0: *mut u8,
+                a1: i64,
+                a2: i32,
+                a3: ::core::mem::MaybeUninit<u64>,
+                a4: ::core::mem::MaybeUninit<u64>,
+                a5: i64,
+                a6: i64,
+                a7: i32,
+                a8: i32,
+                a9: i64,
+                a10: *mut u8,
+                a11: usize,
+                a12: i32,
+                a13: *mut u8,
+                a14: usize,
+            ) -> *mut u8 {
+                // SAFETY: as above.
+                unsafe {
+                    $crate::wire::_export_method_session_advance_cabi::<Client>(
+                        a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14,
+                    )
+                }
+            }
+
+            #[unsafe(export_name = "cabi_post_multiclient:session/handler@0.1.0#[method]session.advance")]
+            unsafe extern "C" fn advance_returned(a0: *mut u8) {
+                // SAFETY: as above.
+                unsafe { $crate::wire::__post_return_method_session_advance::<Client>(a0) }
+            }
         };
     };
 }
@@ -110,13 +173,6 @@ unsafe extern "C" fn cabi_realloc(old: *mut u8, old_size: usize, align: usize, n
         handle_alloc_error(layout);
     }
     block
-}
-
-#[doc(hidden)]
-pub struct Component<S>(PhantomData<S>);
-
-impl<S: Session> wire::Guest for Component<S> {
-    type Session = Client<S>;
 }
 
 /// The exported resource. Calls into an instance never overlap, so the cell is always free.
