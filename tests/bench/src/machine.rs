@@ -48,6 +48,11 @@ pub(crate) fn raise_descriptor_limit() {
     }
 }
 
+/// How many descriptors a program that starts here may have.
+pub(crate) fn descriptor_limit() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// Goes before what else runs here, servers and load alike, where that is allowed. Returns the niceness.
 pub(crate) fn be_urgent() -> i32 {
     let _ = rustix::process::setpriority_process(None, -10);

@@ -265,7 +265,12 @@ const END: &str = "<!-- measured: end -->";
 
 /// What is measured, in order.
 fn plan(arguments: &Arguments) -> Vec<What> {
-    let counts: &[usize] = if arguments.quick { &[100, 1_000] } else { &[10, 100, 1_000, 10_000] };
+    let counts: &[usize] = match machine::descriptor_limit() {
+        _ if arguments.quick => &[100, 1_000],
+        // A client in the middle of a download is a socket and a file.
+        ..25_000 => &[10, 100, 1_000, 5_000],
+        _ => &[10, 100, 1_000, 10_000],
+    };
     let beside: &[usize] = if arguments.quick { &[1, 1_000] } else { &[1, 1_000, 10_000] };
     let sizes: &[u64] = if arguments.quick { &[10, 14, 18, 22] } else { &[10, 12, 14, 16, 18, 20, 22, 24] };
     let mut plan = vec![What::Start, What::Fresh, What::Kept, What::Range, What::Bulk(1), What::Bulk(8)];
@@ -293,7 +298,7 @@ impl Arguments {
     /// Long ones are not repeated as often.
     fn rounds_of(&self, what: What) -> usize {
         match what {
-            What::Held(_, 10_000..) | What::Beside(10_000..) | What::Size(_) => self.rounds.div_ceil(2).min(3),
+            What::Held(_, 5_000..) | What::Beside(10_000..) | What::Size(_) => self.rounds.div_ceil(2).min(3),
             What::Held(..) | What::Beside(_) => self.rounds.min(if self.quick { 1 } else { 5 }),
             _ => self.rounds,
         }

@@ -96,7 +96,7 @@ pub(crate) fn everybody(ours: &Path) -> (Vec<Peer>, Vec<String>) {
     let us = |name: &str, label: &str, log| {
         let mut command = vec![ours.display().to_string()];
         let format = if log == LogIs::On { "text" } else { "off" };
-        command.extend(words("{root} http://127.0.0.1:{port} --max-clients 20000 --log"));
+        command.extend(words("{root} http://127.0.0.1:{port} --max-clients 20000 --max-exchanges 1000000 --log"));
         command.push(format.to_owned());
         Peer { name: name.into(), label: label.into(), command, config: None, log, ends: Ends::Whole, able: true }
     };
