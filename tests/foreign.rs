@@ -37,6 +37,27 @@ fn text(path: &Path) -> &str {
 }
 
 #[test]
+fn the_built_in_guest_can_be_taken_out_and_put_in_again() {
+    let folder = Folder::new();
+    let guest = folder.at("multiclient-session.wasm");
+    let written = run_within(PATIENCE, multiclient().args(["guest", "--output", text(&guest)]));
+    assert!(written.status.success() && written.stdout.is_empty(), "{written:?}");
+    let inspected = run_within(PATIENCE, multiclient().args(["inspect", text(&guest)]));
+    let said = String::from_utf8_lossy(&inspected.stdout);
+    assert!(said.contains("imports  nothing") && said.contains("exports  multiclient:session/handler@0.1.0"), "{said}");
+    // The names of functions are in it, for whoever has to read a trap, and nothing else of a debug build.
+    let component = fs::read(&guest).expect("it is there");
+    let has = |text: &[u8]| component.windows(text.len()).any(|window| window == text);
+    assert!(has(b"multiclient_guest") && !has(b".debug_info"), "{} bytes", component.len());
+    let server = Server::start(folder.file("film.mp4", "film"), &["--guest", text(&guest)]);
+    server.get("/film.mp4").is(200, b"film");
+
+    let nowhere = folder.at("no/such/folder");
+    let refused = run_within(PATIENCE, multiclient().args(["guest", "--output", text(&nowhere)]));
+    assert_eq!(refused.status.code(), Some(1));
+}
+
+#[test]
 fn a_guest_with_a_standard_library_finds_an_empty_world() {
     let folder = Folder::new();
     let guest = guest("");

@@ -39,6 +39,12 @@ pub(crate) enum Command {
         /// A component; without one, the guest that is built in
         guest: Option<PathBuf>,
     },
+    /// Write the built-in guest, for other hosts of components
+    Guest {
+        /// Where to, as in multiclient-session.wasm
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
     /// Live a recorded client's life again, without network
     Replay(Replay),
     /// Prove on this machine that one client cannot touch another

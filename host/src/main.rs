@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     };
     let done = match &arguments.command {
         Some(Command::Inspect { guest }) => inspect(guest.as_deref()),
+        Some(Command::Guest { output }) => write_guest(output),
         Some(Command::Replay(replay)) => live_again(replay),
         Some(Command::Isolate(isolate)) => prove(isolate),
         Some(Command::Health(health)) => feel(health),
@@ -91,6 +92,14 @@ fn inspect(path: Option<&Path>) -> Result<ExitCode, Failure> {
     for export in exports {
         answer(format_args!("exports  {export}"));
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the component that is built in, for other hosts.
+fn write_guest(path: &Path) -> Result<ExitCode, Failure> {
+    let limits = Limits { clients: 1, reserve: 0, ..Limits::default() };
+    let guest = Guest::built_in(&limits).map_err(Failure::host)?;
+    std::fs::write(path, guest.component()).map_err(|error| Failure::unwritable(path, &error))?;
     Ok(ExitCode::SUCCESS)
 }
 
