@@ -81,6 +81,35 @@ fn jco_runs_inetd_for_each_client_of_systemd() {
 }
 
 #[test]
+fn python_runs_inetd() {
+    let python = Path::new(HERE).join("venv/bin/python");
+    if !python.is_file() {
+        return skipped("wasmtime for Python is not installed: see .ci/run");
+    }
+    let folder = folder();
+    let (input, output) = (folder.path().join(".in"), folder.path().join(".out"));
+    let requests = "HEAD /film.mp4 HTTP/1.1\r\nHost: a\r\n\r\n\
+                    GET /film.mp4 HTTP/1.1\r\nHost: a\r\nIf-None-Match: *\r\n\r\n\
+                    GET /film.mp4 HTTP/1.1\r\nHost: a\r\nRange: bytes=5-9\r\n\r\n\
+                    GET /missing HTTP/1.1\r\nHost: a\r\n\r\nGET /film.mp4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    fs::write(&input, requests).expect("a file");
+    let mut command = Command::new(python);
+    command.arg("inetd.py").arg(component("multiclient-inetd")).arg(folder.path()).arg(&input).arg(&output);
+    let status = command.current_dir(HERE).status().expect("an installed program can be run");
+    assert!(status.success(), "{status}");
+    let said = fs::read(output).expect("it has said something");
+    let film = pattern(3_000_000);
+    assert!(said.ends_with(&film), "the whole film comes last");
+    let heads: Vec<_> = said[..said.len() - film.len()].split(|byte| *byte == b'\n').collect();
+    let status = |line: &&[u8]| Some(String::from_utf8_lossy(line.strip_prefix(b"HTTP/1.1 ")?).trim_end().to_owned());
+    let statuses: Vec<String> = heads.iter().filter_map(status).collect();
+    // The part has no line end behind it.
+    let part = [&film[5..10], b"HTTP/1.1 404 Not Found\r"].concat();
+    assert_eq!(statuses, ["200 OK", "304 Not Modified", "206 Partial Content", "200 OK"]);
+    assert!(heads.contains(&part.as_slice()), "five bytes, and the next reply");
+}
+
+#[test]
 fn jco_serves_the_handler_of_wasi_0_2() {
     let Some(jco) = jco() else { return };
     let folder = folder();
@@ -273,18 +302,26 @@ fn chunks(mut rest: &[u8]) -> Vec<u8> {
 fn component(name: &str) -> PathBuf {
     static BUILT: Once = Once::new();
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("components");
+    // One by one: packages that are built together share their features, and with them the one that must
+    // not have a standard library would get it.
     BUILT.call_once(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--release", "--target", "wasm32-wasip2"]);
-        cargo.args(["-p", "multiclient-inetd", "-p", "multiclient-wasi-http", "-p", "multiclient-wasi-http-03"]);
-        cargo.arg("--target-dir").arg(&target).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
-        for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "CARGO_TARGET_DIR"] {
-            cargo.env_remove(name);
+        for package in ["multiclient-inetd", "multiclient-wasi-http", "multiclient-wasi-http-03"] {
+            build(package, &target);
         }
-        cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "none").env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
-        assert!(cargo.status().expect("cargo can be run").success(), "the components build");
     });
     target.join("wasm32-wasip2/release").join(name).with_extension("wasm")
+}
+
+fn build(package: &str, target: &Path) {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--release", "--target", "wasm32-wasip2", "-p", package]);
+    cargo.arg("--target-dir").arg(target).current_dir(Path::new(HERE).join("../.."));
+    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "CARGO_TARGET_DIR"] {
+        cargo.env_remove(name);
+    }
+    // Names for the message of a trap, and nothing more to compile.
+    cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "none").env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo");
+    assert!(cargo.status().expect("cargo can be run").success(), "{package} builds");
 }
 
 /// jco, if it is installed here.
