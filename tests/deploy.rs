@@ -390,3 +390,21 @@ fn in_a_container_it_serves_as_nobody_from_a_root_that_cannot_be_written() {
     let stopped = server.stop();
     assert_eq!((stopped.code, stopped.summary().contains("0 cut off")), (Some(0), true), "{:?}", stopped.lines);
 }
+
+#[test]
+fn the_server_starts_with_the_flags_that_its_manifest_has() {
+    let folder = Folder::new();
+    let manifest = fs::read_to_string(shipped("kubernetes.yaml")).expect("it is shipped");
+    let arguments: Vec<_> = manifest
+        .lines()
+        .skip_while(|line| line.trim() != "args:")
+        .skip(1)
+        .map(str::trim)
+        .take_while(|line| line.starts_with(['-', '#']))
+        .filter_map(|line| line.strip_prefix("- "))
+        .collect();
+    assert_eq!(arguments[..2], ["/srv", ":8080"]);
+    let mut command = multiclient();
+    command.arg(folder.path()).arg("0").args(&arguments[2..]).stdout(Stdio::null());
+    assert_eq!(Server::run(command).stop().code, Some(0));
+}
