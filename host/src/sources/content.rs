@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::Stat;
 use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::socket::{Moved, Socket};
@@ -21,6 +22,9 @@ pub struct Content {
     pub(crate) version: String,
     pub(crate) media_type: Option<String>,
 }
+
+/// The longest version that the contract allows.
+const VERSION_BYTES: usize = 64;
 
 /// A part of a file, at its place in the content.
 #[derive(Debug)]
@@ -75,7 +79,7 @@ impl Content {
     /// blanks or quotes, at most 64 bytes, or it is not taken.
     pub fn versioned(mut self, version: &str) -> Self {
         let proper = version.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'"');
-        if proper && version.len() <= 64 {
+        if proper && version.len() <= VERSION_BYTES {
             version.clone_into(&mut self.version);
         }
         self
@@ -94,6 +98,10 @@ impl Content {
         let Stat { st_mtime, st_mtime_nsec, st_ino, .. } = stat;
         self.version += &format!("{st_mtime:x}.{st_mtime_nsec:x}-{:x}-{st_ino:x}", to - from);
         self.push(file, from, to - from);
+        if self.version.len() > VERSION_BYTES {
+            // What has many parts: nobody needs to see which.
+            self.version = Sha256::digest(&self.version).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        }
     }
 
     fn push(&mut self, file: Arc<OwnedFd>, from: u64, count: u64) {
@@ -195,8 +203,8 @@ pub(crate) struct Moving {
     /// How far it may be behind the end.
     leash: u64,
     pub(crate) kind: Kind,
-    /// Held as long as the client watches.
-    _viewer: Viewer,
+    /// Held as long as the client has it open.
+    viewer: Arc<dyn Viewer>,
 }
 
 /// Why a source moves.
@@ -208,8 +216,11 @@ pub(crate) enum Kind {
     Live,
 }
 
-/// Is told when it is dropped that nobody holds it any more.
-pub(crate) type Viewer = Arc<dyn Send + Sync + std::fmt::Debug>;
+/// What a source that moves wants to know of a client that has it open. It is dropped with the last of it.
+pub(crate) trait Viewer: Send + Sync + std::fmt::Debug {
+    /// The client takes bytes, or waits for them.
+    fn takes(&self) {}
+}
 
 impl Source {
     /// All of something that does not move.
@@ -218,7 +229,7 @@ impl Source {
     }
 
     /// A file that is being written.
-    pub(crate) fn growing(content: Arc<Content>, progress: watch::Receiver<Progress>, viewer: Viewer) -> Self {
+    pub(crate) fn growing(content: Arc<Content>, progress: watch::Receiver<Progress>, viewer: Arc<dyn Viewer>) -> Self {
         Self::follow(content, progress, 0, u64::MAX, Kind::Growing, viewer)
     }
 
@@ -228,7 +239,7 @@ impl Source {
         progress: watch::Receiver<Progress>,
         joined: u64,
         leash: u64,
-        viewer: Viewer,
+        viewer: Arc<dyn Viewer>,
     ) -> Self {
         Self::follow(content, progress, joined, leash, Kind::Live, viewer)
     }
@@ -239,10 +250,10 @@ impl Source {
         joined: u64,
         leash: u64,
         kind: Kind,
-        viewer: Viewer,
+        viewer: Arc<dyn Viewer>,
     ) -> Self {
         let told = Window { start: joined, ..progress.borrow().window };
-        let moving = Moving { progress, joined, told, position: joined, leash, kind, _viewer: viewer };
+        let moving = Moving { progress, joined, told, position: joined, leash, kind, viewer };
         Self { content, moving: Some(moving) }
     }
 
@@ -263,6 +274,7 @@ impl Source {
         let Some(moving) = &mut self.moving else {
             return self.content.pass(offset, count, socket).map_err(Lost::Failed);
         };
+        moving.viewer.takes();
         // Whoever gives up the beginning of the source waits until this is given back, so that what is
         // passed is still there.
         let now = moving.progress.borrow();
@@ -277,6 +289,7 @@ impl Source {
     /// Reads all of `buffer` from `offset` on.
     pub(crate) fn read(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), Lost> {
         let Some(moving) = &mut self.moving else { return self.content.read(offset, buffer) };
+        moving.viewer.takes();
         let now = moving.progress.borrow();
         moving.check(&now.window, offset)?;
         self.content.read(offset, buffer)?;
@@ -294,6 +307,7 @@ impl Moving {
     /// Waits until there are bytes past this offset, or the end.
     pub(crate) async fn past(&mut self, offset: u64) -> Result<Window, Lost> {
         self.position = offset.max(self.position);
+        self.viewer.takes();
         loop {
             let Progress { window, failed } = self.progress.borrow_and_update().clone();
             self.check(&window, offset)?;

@@ -15,7 +15,7 @@ use rustix::fs::Stat;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::sync::watch;
 
-use super::content::{Content, Progress, Source, Window};
+use super::content::{Content, Progress, Source, Viewer, Window};
 use crate::limits::{FOLLOW_LOOK, FOLLOW_REST};
 
 /// The files of a server that are being written.
@@ -58,13 +58,18 @@ impl Growing {
         let followed = known.unwrap_or_else(|| Arc::new(File::new(file, stat)));
         if files.is_empty() {
             let (files, idle) = (Arc::clone(&self.files), self.idle);
-            thread::Builder::new().name("follow".into()).spawn(move || watch(&files, idle)).ok()?;
+            // Where the kernel tells nothing (some network file systems, too many watches), looking now
+            // and then has to do.
+            let news = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
+            thread::Builder::new().name("follow".into()).spawn(move || watch(&files, idle, news.as_ref())).ok()?;
         }
         files.insert(key, Arc::downgrade(&followed));
         let progress = followed.progress.subscribe();
         Some(Source::growing(Arc::clone(&followed.content), progress, followed))
     }
 }
+
+impl Viewer for File {}
 
 impl File {
     fn new(file: &Arc<OwnedFd>, stat: &Stat) -> Self {
@@ -106,10 +111,7 @@ impl File {
 }
 
 /// Looks at all files whenever one of them may have changed, until there are none.
-fn watch(files: &Mutex<Files>, idle: Duration) {
-    // Where the kernel tells nothing (some network file systems, too many watches), looking now and then
-    // has to do.
-    let news = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok();
+fn watch(files: &Mutex<Files>, idle: Duration, news: Option<&OwnedFd>) {
     let mut watches = HashMap::new();
     loop {
         let followed: Vec<(Key, Arc<File>)> = {
@@ -120,7 +122,7 @@ fn watch(files: &Mutex<Files>, idle: Duration) {
             }
             files.iter().filter_map(|(key, file)| Some((*key, file.upgrade()?))).collect()
         };
-        if let Some(news) = &news {
+        if let Some(news) = news {
             let gone = watches.extract_if(|key, _| followed.iter().all(|(kept, _)| kept != key));
             for (_, gone) in gone {
                 // The kernel may have done so itself, when the file was deleted.
@@ -140,7 +142,7 @@ fn watch(files: &Mutex<Files>, idle: Duration) {
         }
         drop(followed);
         thread::sleep(FOLLOW_REST);
-        wait(news.as_ref());
+        wait(news);
     }
 }
 
@@ -163,4 +165,41 @@ fn age(stat: &Stat) -> Duration {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// Waits until the file is seen to go so far, or to have ended.
+    fn sees(file: &File, is_it: impl Fn(&Progress) -> bool) {
+        let began = Instant::now();
+        while !is_it(&file.progress.borrow()) {
+            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", *file.progress.borrow());
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn a_file_is_followed_by_looking_where_the_kernel_tells_nothing() {
+        for tells in [false, true] {
+            let mut written = tempfile::NamedTempFile::new().expect("a file");
+            let opened = Arc::new(OwnedFd::from(written.reopen().expect("the same file")));
+            let stat = rustix::fs::fstat(&opened).expect("it is there");
+            let file = Arc::new(File::new(&opened, &stat));
+            let files = Mutex::new(Files::from([((stat.st_dev, stat.st_ino), Arc::downgrade(&file))]));
+            let news = tells.then(|| inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).expect("news"));
+            thread::scope(|scope| {
+                scope.spawn(|| watch(&files, Duration::from_secs(3_600), news.as_ref()));
+                for count in 1..=2 {
+                    written.write_all(b"more").expect("there is room");
+                    sees(&file, |now| now.window.end == 4 * count && !now.window.is_final);
+                }
+                written.close().expect("a file can be removed");
+                sees(&file, |now| now.window.is_final);
+                // The last of it is gone, and so is whoever looks.
+            });
+        }
+    }
 }

@@ -19,7 +19,7 @@ use rustix::fs::{FallocateFlags, Mode};
 use rustix::io::Errno;
 use tokio::sync::watch;
 
-use super::content::{self, Content, Progress, Source, Window};
+use super::content::{self, Content, Progress, Source, Viewer, Window};
 use super::{READ, Refusal};
 use crate::journal::{Journal, Size};
 use crate::limits::{LIVE_BLOCK, LIVE_LIVES, LIVE_READ_BYTES, LIVE_REST, LIVE_UNSEEN};
@@ -43,6 +43,14 @@ pub struct Live {
 impl Default for Live {
     fn default() -> Self {
         Self { buffer: 16 << 20, join: Join::Burst, burst: 1 << 20, lag: 4 << 20, hold: false }
+    }
+}
+
+impl Live {
+    /// How far behind the newest byte a client may begin. Less than what is kept: who begins with the
+    /// oldest byte of all has lost it with the next that comes, however far it was promised to lag.
+    fn reach(&self) -> u64 {
+        self.buffer - self.lag.min(self.buffer / 4)
     }
 }
 
@@ -99,16 +107,31 @@ struct Lives {
     before: Vec<Weak<Life>>,
 }
 
-/// Somebody who watches: counted as long as it is held, and keeps the life that it watches.
+/// Somebody who has it open, and keeps the life that was opened. Counted as a viewer from when it takes
+/// the first of it: who asks for nothing but a head watches nothing.
 #[derive(Debug)]
 struct Watching {
     shared: Arc<Shared>,
     _life: Arc<Life>,
+    counted: AtomicBool,
+}
+
+impl Viewer for Watching {
+    fn takes(&self) {
+        if self.counted.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if self.shared.viewers.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.shared.wake();
+        }
+    }
 }
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        self.shared.viewers.fetch_sub(1, Ordering::Relaxed);
+        if *self.counted.get_mut() {
+            self.shared.viewers.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -149,18 +172,22 @@ impl LiveSource {
             return Err(Refusal::NotFound);
         }
         let content = Arc::clone(&life.content);
-        let first = self.shared.viewers.fetch_add(1, Ordering::Relaxed) == 0;
-        let watching = Arc::new(Watching { shared: Arc::clone(&self.shared), _life: life });
-        if first {
-            self.shared.wake();
-        }
+        let shared = Arc::clone(&self.shared);
+        let watching = Arc::new(Watching { shared, _life: life, counted: AtomicBool::new(false) });
         let settings = &self.shared.settings;
         // What was held, or is whole, is wanted from its beginning.
-        let join = if window.is_final || first && settings.hold { Join::Start } else { settings.join };
-        let joined = match join {
-            Join::Start => window.start,
-            Join::Edge => packet(&content, window, window.end),
-            Join::Burst => packet(&content, window, window.end.saturating_sub(settings.burst)),
+        let held = settings.hold && !self.shared.is_watched();
+        let join = if window.is_final || held { Join::Start } else { settings.join };
+        let behind = match join {
+            // Where nothing is gone yet, that is the first byte there was, whatever it is.
+            Join::Start if window.start == 0 && (window.is_final || held) => u64::MAX,
+            Join::Start => settings.reach(),
+            Join::Edge => 0,
+            Join::Burst => settings.burst.min(settings.reach()),
+        };
+        let joined = match window.end.saturating_sub(behind) {
+            0 => 0,
+            wanted => packet(&content, window, wanted),
         };
         let leash = (window.end - joined).saturating_add(settings.lag);
         Ok(Source::live(content, progress, joined, leash, watching))
@@ -193,6 +220,26 @@ impl Life {
         let memory = Arc::new(content::memory(c"live")?);
         let content = Arc::new(Content::boundless(Arc::clone(&memory)));
         Ok(Self { memory, content, progress: watch::Sender::default() })
+    }
+
+    /// Gives up all of it, also where a client has it open and does nothing.
+    fn forget(&self) -> io::Result<()> {
+        let mut end = 0;
+        self.progress.send_modify(|now| {
+            end = now.window.end;
+            now.window.start = end;
+        });
+        self.give_back(0, end)
+    }
+
+    /// Gives bytes back that are in nobody's window any more. Nobody passes them: whoever does holds what
+    /// was changed to say so.
+    fn give_back(&self, from: u64, to: u64) -> io::Result<()> {
+        if from < to {
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            rustix::fs::fallocate(&self.memory, hole, from, to - from)?;
+        }
+        Ok(())
     }
 }
 
@@ -284,7 +331,11 @@ impl Reader {
                 }
                 Ok(Stop::WriterGone) => {
                     if let Err(error) = self.next_life() {
-                        return self.fail(&error);
+                        // The last writer was in order, and its viewers get to its end.
+                        self.end();
+                        return self
+                            .journal
+                            .notice(&format!("source ended   {}   and has no next writer: {error}", self.so_far()));
                     }
                 }
                 Err(error) => return self.fail(&error),
@@ -324,7 +375,7 @@ impl Reader {
     /// Waits for the input, and says whether there may be something.
     fn wait(&self, patience: Option<Duration>) -> io::Result<bool> {
         let settings = &self.shared.settings;
-        let held = settings.hold && self.written >= settings.buffer && !self.shared.is_watched();
+        let held = settings.hold && self.written >= settings.reach() && !self.shared.is_watched();
         let wake = self.shared.wake.as_fd();
         let mut waited = vec![PollFd::from_borrowed_fd(wake, PollFlags::IN)];
         if !held {
@@ -365,11 +416,7 @@ impl Reader {
             before = now.window.start;
             (now.window.start, now.window.end) = (start, self.written);
         });
-        if start > before {
-            // Nobody passes it any more: whoever does holds what was just changed.
-            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            rustix::fs::fallocate(&self.life.memory, hole, before, start - before)?;
-        }
+        self.life.give_back(before, start)?;
         (self.said, self.said_at) = (self.written, Instant::now());
         Ok(())
     }
@@ -380,7 +427,10 @@ impl Reader {
     }
 
     fn fail(&self, error: &io::Error) {
-        self.life.progress.send_modify(|now| now.failed = Some(format!("it cannot be read: {error}")));
+        self.life.progress.send_modify(|now| {
+            now.window.end = self.written;
+            now.failed = Some(format!("it cannot be read: {error}"));
+        });
         self.journal.notice(&format!("source failed: {error}"));
     }
 
@@ -404,7 +454,7 @@ impl Reader {
             if lives.before.len() > LIVE_LIVES {
                 // Somebody is slow to watch the end of it, and writers come and go: it is memory.
                 if let Some(oldest) = lives.before.remove(0).upgrade() {
-                    oldest.progress.send_modify(|now| now.window.start = now.window.end);
+                    oldest.forget()?;
                 }
             }
         }
