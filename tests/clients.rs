@@ -5,44 +5,11 @@
 mod support;
 
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
-use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
-use support::{Folder, Server, noise, run_within, skipped};
-
-/// How long a program may take for something small.
-const A_WHILE: Duration = Duration::from_secs(60);
-
-/// A program, if it is installed.
-fn program(name: &str) -> Option<Command> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file());
-    if found.is_none() {
-        skipped(&format!("{name} is not installed"));
-    }
-    found.map(|path| {
-        let mut command = Command::new(path);
-        // As it is on everybody's machine: no proxy between it and the server, and messages that can be read.
-        for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
-            command.env_remove(proxy);
-        }
-        command.env("no_proxy", "*").env("LC_ALL", "C.UTF-8");
-        command
-    })
-}
-
-/// Runs a program that must succeed.
-#[track_caller]
-fn run(command: &mut Command) -> Output {
-    let output = run_within(A_WHILE, command);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
-    output
-}
+use support::{A_WHILE, Background, Folder, Server, noise, program, run, run_within};
 
 #[track_caller]
 fn same(got: &[u8], promised: &[u8]) {
@@ -314,24 +281,6 @@ fn mpv_seeks_and_plays() {
     let position = said.split("position=").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
     assert!(position.is_some_and(|position| (16.5..17.5).contains(&position)), "{said}");
     server.wait_for_line("GET /film.mp4 206 ");
-}
-
-/// A program that goes on until it is dropped, with all that it has started.
-struct Background(Child);
-
-impl Background {
-    fn start(command: &mut Command) -> Self {
-        let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(silent.process_group(0).spawn().expect("an installed program can be run"))
-    }
-}
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = rustix::process::kill_process_group(Pid::from_child(&self.0), Signal::KILL);
-        let _ = self.0.wait();
-    }
 }
 
 /// A page that seeks in the film and plays it, and tells the server what came of it by what it asks for.

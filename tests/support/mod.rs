@@ -15,6 +15,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -128,6 +129,18 @@ impl Server {
 
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.process)
+    }
+
+    /// What the server has in memory: of its own, and in files that are nowhere else, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        use std::os::unix::fs::MetadataExt;
+        let status = fs::read_to_string(self.proc("status")).expect("the server runs");
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        let own = kib.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("there is a line for VmRSS") * 1024;
+        let open = self.proc("fd").read_dir().expect("the server runs").filter_map(Result::ok);
+        let in_memory = open
+            .filter(|fd| fs::read_link(fd.path()).is_ok_and(|target| target.to_string_lossy().starts_with("/memfd:")));
+        own + in_memory.filter_map(|fd| Some(fs::metadata(fd.path()).ok()?.blocks() * 512)).sum::<u64>()
     }
 
     /// How many descriptors the server has open.
@@ -272,10 +285,39 @@ impl Log {
 
 // ---- other programs
 
+/// How long a program may take for something small.
+pub(crate) const A_WHILE: Duration = Duration::from_secs(60);
+
+/// A program, if it is installed.
+pub(crate) fn program(name: &str) -> Option<Command> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file());
+    if found.is_none() {
+        skipped(&format!("{name} is not installed"));
+    }
+    found.map(|path| {
+        let mut command = Command::new(path);
+        // As it is on everybody's machine: no proxy between it and the server, and messages that can be read.
+        for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+            command.env_remove(proxy);
+        }
+        command.env("no_proxy", "*").env("LC_ALL", "C.UTF-8");
+        command
+    })
+}
+
+/// Runs a program that must succeed.
+#[track_caller]
+pub(crate) fn run(command: &mut Command) -> Output {
+    let output = run_within(A_WHILE, command);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
+    output
+}
+
 /// Runs a program to its end, which must come within `patience`.
 pub(crate) fn run_within(patience: Duration, command: &mut Command) -> Output {
     // In a group of its own, so that what it starts ends with it.
-    use std::os::unix::process::CommandExt;
     let shown = format!("{command:?}");
     let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = piped.process_group(0).spawn().unwrap_or_else(|error| panic!("{shown}: {error}"));
@@ -299,6 +341,24 @@ fn read_in_background(mut pipe: impl Read + Send + 'static) -> thread::JoinHandl
         let _ = pipe.read_to_end(&mut read);
         read
     })
+}
+
+/// A program that goes on until it is dropped, with all that it has started.
+pub(crate) struct Background(Child);
+
+impl Background {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(silent.process_group(0).spawn().expect("an installed program can be run"))
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = rustix::process::kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+        let _ = self.0.wait();
+    }
 }
 
 fn wait_for_exit(process: &mut Child, patience: Duration) -> Option<ExitStatus> {
@@ -556,7 +616,7 @@ impl Connection {
     }
 
     /// Reads up to and with the next CRLF, and gives what is before it.
-    fn line(&mut self) -> Vec<u8> {
+    pub(crate) fn line(&mut self) -> Vec<u8> {
         loop {
             if let Some(end) = self.unread.windows(2).position(|two| two == b"\r\n") {
                 let rest = self.unread.split_off(end + 2);
