@@ -196,8 +196,8 @@ impl Viewer {
         }
     }
 
-    /// Reads up to a proper end.
-    fn to_the_end(mut self) -> Vec<u8> {
+    /// Reads up to a proper end, and gives all that came.
+    fn all(mut self) -> Vec<u8> {
         while !self.ended {
             self.more();
         }
@@ -225,10 +225,10 @@ fn viewers_that_come_at_any_time_get_the_same_bytes_to_the_end() {
         let viewer =
             if turn % 2 == 0 { Viewer::of(&server, "/live.ts") } else { Viewer::with_http_10(&server, "/live.ts") };
         let joined = (written * PACKET as u64).saturating_sub(64 << 10).div_ceil(PACKET as u64);
-        viewers.push((joined, thread::spawn(|| viewer.to_the_end())));
+        viewers.push((joined, thread::spawn(|| viewer.all())));
     }
     drop(writer);
-    same(&first.to_the_end(), &packets(0, written));
+    same(&first.all(), &packets(0, written));
     for (joined, viewer) in viewers {
         assert_eq!(first_of(&viewer.join().expect("a viewer sees the end"), written), joined, "a packet to begin with");
     }
@@ -260,9 +260,9 @@ fn joins(written: &[u8], flags: &[&str]) -> usize {
     let viewer = Viewer::of(&server, "/live.ts");
     writer.write(b"and the last");
     drop(writer);
-    let got = viewer.to_the_end();
+    let got = viewer.all();
     let whole = [written, b"and the last"].concat();
-    same(&first.to_the_end(), &whole);
+    same(&first.all(), &whole);
     same(&got, &whole[whole.len() - got.len()..]);
     whole.len() - got.len()
 }
@@ -336,7 +336,7 @@ fn who_stops_reading_is_ended_at_its_lag_and_nobody_else_notices() {
     }
     drop(writer);
     for viewer in quick {
-        same(&viewer.to_the_end(), &packets(0, written));
+        same(&viewer.all(), &packets(0, written));
     }
     let got = stalled.until_cut();
     assert!(!got.ends_with(b"\r\n0\r\n\r\n"), "it does not look complete");
@@ -365,7 +365,7 @@ fn without_viewers_the_writer_goes_on_and_what_is_old_is_lost() {
     writer.write(&packet(count));
     viewer.until(PACKET);
     drop(writer);
-    let first = first_of(&viewer.to_the_end(), count + 1);
+    let first = first_of(&viewer.all(), count + 1);
     assert!(first > count / 2, "what was first is gone: {first}");
 }
 
@@ -387,7 +387,7 @@ fn what_is_held_waits_for_its_first_viewer_and_a_head_is_none() {
         viewer.until((written - held + (2 << 20)).min(film.len()));
     }
     drop(writer);
-    same(&viewer.to_the_end(), &film);
+    same(&viewer.all(), &film);
     asking.goes_on();
 }
 
@@ -435,7 +435,7 @@ fn a_long_source_that_has_ended_is_gone() {
         viewer.until((turn as usize + 1) * 1_000 * PACKET);
     }
     drop(writer);
-    same(&viewer.to_the_end(), &packets(0, 30_000));
+    same(&viewer.all(), &packets(0, 30_000));
     let reply = server.get("/live.ts");
     assert_eq!(reply.status(), 404);
 }
@@ -445,7 +445,7 @@ fn a_source_without_a_byte_ends_for_those_who_wait() {
     let (server, writer) = fed(&[]);
     let waiting = Viewer::of(&server, "/live.ts");
     drop(writer);
-    same(&waiting.to_the_end(), b"");
+    same(&waiting.all(), b"");
     server.get("/live.ts").is(200, b"");
 }
 
@@ -465,15 +465,15 @@ fn each_writer_of_a_fifo_is_a_life_of_its_own() {
         let mut viewer = Viewer::with_http_10(&server, "/live.ts");
         viewer.until(1);
         drop(writer);
-        same(&early.to_the_end(), &film);
-        same(&viewer.to_the_end(), &film);
+        same(&early.all(), &film);
+        same(&viewer.all(), &film);
         server.wait_for_lines(life as usize + 1, "source ended, and waits for its next writer");
     }
     // A writer that writes nothing is none.
     drop(write_to_fifo(&path));
     let early = Viewer::of(&server, "/live.ts");
     write_to_fifo(&path).write(b"at last");
-    same(&early.to_the_end(), b"at last");
+    same(&early.all(), b"at last");
     server.wait_for_descriptors(before);
     assert_eq!(server.stop().code, Some(0));
 }
@@ -489,7 +489,7 @@ fn a_fifo_that_was_removed_ends_properly_with_its_last_writer() {
     fs::remove_file(&path).expect("a FIFO can be removed");
     writer.write(b"the last");
     drop(writer);
-    same(&viewer.to_the_end(), b"the last");
+    same(&viewer.all(), b"the last");
     server.wait_for_line("has no next writer");
 }
 
@@ -692,7 +692,7 @@ fn a_source_without_end_fills_nothing_and_the_server_stops() {
 fn a_producer_of_few_bytes_is_no_different() {
     let (server, mut writer) = fed(&[]);
     let viewers: Vec<_> = (0..10).map(|_| Viewer::of(&server, "/live.ts")).collect();
-    let viewers: Vec<_> = viewers.into_iter().map(|viewer| thread::spawn(|| viewer.to_the_end())).collect();
+    let viewers: Vec<_> = viewers.into_iter().map(|viewer| thread::spawn(|| viewer.all())).collect();
     for byte in 0..20 {
         writer.write(&[byte]);
         rest(50);
@@ -743,8 +743,8 @@ fn a_file_that_grows_is_followed_and_then_it_is_a_file() {
         let late = Viewer::with_http_10(&server, "/film.ts");
         stop.store(true, Ordering::Relaxed);
         let film = [there.clone(), more.join().expect("the writer ends")].concat();
-        same(&late.to_the_end(), &film);
-        (film, viewer.to_the_end())
+        same(&late.all(), &film);
+        (film, viewer.all())
     });
     same(&got, &film);
     let reply = server.get("/film.ts");
@@ -768,7 +768,7 @@ fn a_file_that_is_replaced_has_ended() {
     viewer.until(11);
     fs::write(folder.at("new.ts"), b"the new one").expect("a file can be written");
     fs::rename(folder.at("new.ts"), &path).expect("a file can be renamed");
-    same(&viewer.to_the_end(), b"the old one");
+    same(&viewer.all(), b"the old one");
     let mut viewer = Viewer::of(&server, "/film.ts");
     viewer.until(11);
     same(&viewer.got, b"the new one");
@@ -920,7 +920,7 @@ fn a_pipe_of_any_number_is_served() {
     let viewer = Viewer::of(&server, "/live.ts");
     writer.write(b"by another number");
     drop(writer);
-    same(&viewer.to_the_end(), b"by another number");
+    same(&viewer.all(), b"by another number");
     assert_eq!(reader.read(&mut [0]).ok(), Some(0), "the server has read all");
 }
 
@@ -1001,7 +1001,7 @@ fn several_players_watch_what_ffmpeg_produces() {
         players.into_iter().map(|player| player.join().expect("a player ends")).collect::<Vec<_>>()
     });
     first_picture_to_last(&players, 150);
-    assert!(!probe.to_the_end().is_empty(), "the probe saw it as well");
+    assert!(!probe.all().is_empty(), "the probe saw it as well");
     // Who plays what is over plays it whole.
     assert_eq!(pictures(&url, &[]).len(), 150);
 }

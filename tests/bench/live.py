@@ -16,6 +16,7 @@ the server, and there is one machine for both.
 """
 
 import argparse
+import atexit
 import hashlib
 import json
 import os
@@ -32,7 +33,7 @@ import time
 
 PACKET = 188
 HEADER = struct.Struct(">BQQ")  # sync byte, number, time
-FILL = bytes(range(256))[: PACKET - HEADER.size]
+FILL = bytes(range(0x80, 0x100))[: PACKET - HEADER.size].ljust(PACKET - HEADER.size, b"\xff")  # no sync byte
 TICK_S = 0.01
 
 
@@ -65,6 +66,7 @@ class Server:
         self.process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.lines = []
         self.ready = threading.Event()
+        atexit.register(self.process.kill)
         threading.Thread(target=self.listen, daemon=True).start()
         if not self.ready.wait(10):
             sys.exit("the server is not ready: " + "\n".join(self.lines))
@@ -249,7 +251,7 @@ class Window:
 
 def live(options):
     reader, writer = os.pipe()
-    server = Server(options.program, ["-", "0", "--as", "/live.ts", "--burst", "64K"], reader)
+    server = Server(options.program, ["-", "0", "--as", "/live.ts", "--burst", "64K", "--lag", options.lag], reader)
     os.close(reader)
     per_second = options.mbit * 1e6 / 8 / PACKET
     joining = 2 + options.viewers / 100
@@ -338,6 +340,7 @@ def main():
     parser.add_argument("--mbit", type=float, default=20.0)
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--settle", type=float, default=3.0, help="seconds before counting begins")
+    parser.add_argument("--lag", default="8M", help="what viewers may fall behind: they share a machine with what they try")
     parser.add_argument("--hashed", type=int, default=5, help="viewers that hash every byte")
     parser.add_argument("--folder", help="where the plain file is made")
     options = parser.parse_args()
