@@ -347,6 +347,10 @@ impl Sources {
         if let Some(content) = self.cache.get(name, || spot.stat().ok().as_ref().map(Identity::from)) {
             return Ok(Found::Source(Source::still(content)));
         }
+        // Not opened to find out: somebody who waits to write to a FIFO would find a reader, and lose it.
+        if spot.stat().is_ok_and(|stat| !has_bytes_or_names(&stat)) {
+            return Err(Refusal::NotFound);
+        }
         let file = Arc::new(spot.open()?);
         let stat = rustix::fs::fstat(&file)?;
         match FileType::from_raw_mode(stat.st_mode) {
@@ -400,6 +404,11 @@ impl Spot<'_> {
             Self::Beneath(root, name) => rustix::fs::statat(root, OsStr::from_bytes(name.0), AtFlags::empty()),
         }
     }
+}
+
+/// Whether it is a file or a folder.
+fn has_bytes_or_names(stat: &Stat) -> bool {
+    matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Directory)
 }
 
 fn open_parts(parts: &[Part]) -> Result<Found, Refusal> {
