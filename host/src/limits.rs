@@ -232,6 +232,9 @@ pub(crate) const LIVE_REST: Duration = Duration::from_millis(25);
 /// Bytes of a live source that viewers are told of at once, without a rest.
 pub(crate) const LIVE_UNSEEN: u64 = 1 << 20;
 
+/// The most that viewers are told of at once: what was just too little to be told, and one more read.
+pub(crate) const LIVE_STEP: u64 = LIVE_UNSEEN + LIVE_READ_BYTES as u64;
+
 /// What of a live source is given up at once: the largest page that the kernel could have used for it. So
 /// much more than its buffer a live source may take.
 pub(crate) const LIVE_BLOCK: u64 = 2 << 20;

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use super::content::{self, Content, Progress, Source, Viewer, Window};
 use super::{READ, Refusal};
 use crate::journal::{Journal, Size};
-use crate::limits::{LIVE_BLOCK, LIVE_LIVES, LIVE_READ_BYTES, LIVE_REST, LIVE_UNSEEN};
+use crate::limits::{LIVE_BLOCK, LIVE_LIVES, LIVE_READ_BYTES, LIVE_REST, LIVE_STEP, LIVE_UNSEEN};
 
 /// How a live source treats those who watch it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,8 @@ pub struct Live {
     pub join: Join,
     /// How far behind the newest byte that is, with [`Join::Burst`]: what a player can fill its buffer with.
     pub burst: u64,
-    /// How much further than it began a client may fall behind before it is ended.
+    /// How much further than it began a client may fall behind before it is ended. At least 2 MiB, whatever
+    /// is said: so much may come at once, and who had all that there was is not slow.
     pub lag: u64,
     /// Whether the writer has to wait, when the buffer is full, until somebody watches. Otherwise what
     /// nobody watches is lost.
@@ -189,7 +190,7 @@ impl LiveSource {
             0 => 0,
             wanted => packet(&content, window, wanted),
         };
-        let leash = (window.end - joined).saturating_add(settings.lag);
+        let leash = (window.end - joined).saturating_add(settings.lag.max(LIVE_STEP));
         Ok(Source::live(content, progress, joined, leash, watching))
     }
 }
