@@ -39,7 +39,9 @@ fn packet(number: u64) -> [u8; PACKET] {
 }
 
 fn packets(from: u64, to: u64) -> Vec<u8> {
-    (from..to).flat_map(packet).collect()
+    let mut packets = Vec::with_capacity((to - from) as usize * PACKET);
+    (from..to).for_each(|number| packets.extend_from_slice(&packet(number)));
+    packets
 }
 
 /// Checks that these are whole packets without a gap, up to and without packet `to`, and gives the number
@@ -306,6 +308,16 @@ fn packets_are_found_behind_a_beginning_that_is_none() {
     let film = [noise(2, 1_001), packets(0, 10_000)].concat();
     assert_eq!(joins(&film, &["--join", "start"]), 0);
     assert_eq!((joins(&film, &["--burst", "100000"]) - 1_001) % PACKET, 0);
+}
+
+#[test]
+fn what_only_looks_like_the_beginning_of_a_packet_is_none() {
+    let mut film = packets(0, 10_000);
+    film.chunks_mut(PACKET).for_each(|packet| (packet[9], packet[100]) = (0x47, 0x47));
+    for flags in [["--burst", "100001"], ["--burst", "100101"], ["--join", "edge"]] {
+        let joined = joins(&film, &flags);
+        assert!(joined.is_multiple_of(PACKET), "{flags:?}: {joined}");
+    }
 }
 
 // ---- slow viewers, and none

@@ -263,7 +263,10 @@ fn packet(content: &Content, window: Window, wanted: u64) -> u64 {
         return wanted;
     }
     let begins = |at: &usize| (0..IN_A_ROW).all(|n| sample[at + n * PACKET as usize] == SYNC);
-    match (0..PACKET as usize).find(begins) {
+    // A stream that began with a packet is the first guess: a byte that stands at the same place in every
+    // packet can look like the beginning of one.
+    let guess = (PACKET - from % PACKET) as usize;
+    match (0..PACKET as usize).map(|n| (guess + n) % PACKET as usize).find(begins) {
         None => wanted,
         Some(at) => {
             let first = from + at as u64;
