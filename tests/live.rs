@@ -526,8 +526,8 @@ fn lives_that_nobody_watches_to_the_end_are_given_up() {
     let folder = Folder::new();
     let path = folder.at("live.ts");
     fifo(&path);
-    let server = Server::start(&path, &["--buffer", "4M"]);
-    let film = noise(3, 2 << 20);
+    let server = Server::start(&path, &["--buffer", "8M"]);
+    let film = noise(3, 4 << 20);
     let mut idle = Vec::new();
     for life in 1..=16 {
         let mut writer = write_to_fifo(&path);
@@ -543,7 +543,7 @@ fn lives_that_nobody_watches_to_the_end_are_given_up() {
         server.wait_for_lines(life, "source ended, and waits");
     }
     let memory = server.memory_bytes();
-    assert!(memory < 80 << 20, "of sixteen lives of 2 MiB only the last few are left: {memory}");
+    assert!(memory < 60 << 20, "of sixteen lives of 4 MiB only the last few are left: {memory}");
     for mut viewer in idle {
         viewer.connection.goes_on();
     }
