@@ -296,6 +296,47 @@ fn a_folder_that_cannot_be_had_is_said_at_the_start() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.starts_with("error: no capsules can be kept in "), "{said}");
+    // A folder that is there, and in which nobody can make a file.
+    let output = run_within(PATIENCE, multiclient().args([text(&film), "0", "--capsules", "/proc"]));
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.starts_with("error: no capsules can be kept in /proc"), "{said}");
+}
+
+#[test]
+fn the_log_names_no_capsule_that_is_not_there() {
+    let scene = Scene::new(&["--header-timeout", "200ms"]);
+    fs::remove_dir(scene.folder.at("capsules")).expect("it is empty");
+    for client in 1..=2 {
+        let mut connection = scene.server.connect();
+        connection.send("GET /film.mp4 HTTP/1.1\r\nHo");
+        connection.until_cut();
+        scene.server.wait_for_line(&format!("#{client} 127.0.0.1 timed out"));
+    }
+    let (_, log) = scene.stop();
+    let said: Vec<_> = log.iter().filter(|line| line.contains("capsule")).collect();
+    assert!(said.len() == 1 && said[0].starts_with("capsules cannot be written: "), "{said:?}");
+}
+
+#[test]
+fn capsules_of_earlier_runs_count_and_those_of_the_same_number_are_replaced() {
+    const CAPSULES: usize = 1_000;
+    let folder = Folder::new();
+    folder.file("root/sub/text.txt", "text");
+    for client in 3..3 + CAPSULES {
+        folder.file(&format!("capsules/{client}.capsule"), "of an earlier run");
+    }
+    let server = Server::start(folder.at("root"), &["--record", "--capsules", text(&folder.at("capsules"))]);
+    for _ in 0..4 {
+        Connection::to(server.address()).get("/sub/text.txt").is(200, b"text");
+    }
+    let log = server.stop().lines;
+    assert!(log.iter().any(|line| line.starts_with("there are 1000 capsules of earlier runs")), "{log:?}");
+    assert_eq!(capsules(&folder).len(), CAPSULES);
+    for client in 3..=4 {
+        check_identical(&folder.at(&format!("capsules/{client}.capsule")), &[]);
+    }
+    assert_eq!(read(&folder, 5), "of an earlier run");
 }
 
 // ---- secrets

@@ -59,7 +59,7 @@ impl Client {
         };
         life.retire();
         let (tally, recording) = (life.tally, life.recording);
-        let mut life_over = Life {
+        let life_over = Life {
             client,
             peer,
             ended,
@@ -72,10 +72,7 @@ impl Client {
             capsule: None,
             duration: accepted.elapsed(),
         };
-        if let Some(recording) = recording {
-            life_over.capsule = shared.keep(recording, &life_over);
-        }
-        shared.ended(&life_over);
+        shared.ended(life_over, recording);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Keeps capsules: of whose lives, in which folder, and how many.
 //!
 //! Rules: a client never waits for the disk, and what waits for it is bounded. A capsule is in its file
-//! whole or not at all, for nobody but the owner to read, and no link leads anywhere else.
+//! whole or not at all, for nobody but the owner to read, and no link leads anywhere else. The journal
+//! hears of a life that is kept when its capsule is there, so that it names none that is not.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -12,10 +13,10 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 
 use crate::capsule::{Capsule, Recording, Secrets};
-use crate::ended::{Ended, Life};
+use crate::ended::Life;
 use crate::journal::Journal;
 use crate::limits::{CAPSULE_PATIENCE, CAPSULES, CAPSULES_WAITING, Limits};
 use crate::sandbox::Guest;
@@ -27,6 +28,10 @@ pub struct Capsules {
     folder: OwnedFd,
     whose: Whose,
     secrets: Secrets,
+    /// The clients whose capsules are there from an earlier run, as far as they count.
+    there: HashSet<u64>,
+    at_most: usize,
+    waiting: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +43,26 @@ enum Whose {
 
 impl Capsules {
     /// Into this folder, which is made if it is not there: capsules of the clients that ended badly,
-    /// without their secrets. A capsule there with the number of the same client is replaced.
+    /// without their secrets. Those of an earlier run count too: there are a thousand at most, and one with
+    /// the number of the same client is replaced. Fails where nothing can be written.
     pub fn at(folder: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(folder, flags, Mode::empty())?;
-        Ok(Self { folder, whose: Whose::EndedBadly, secrets: Secrets::Hidden })
+        // Something of the size of a small capsule, so that a full disk is found out as well.
+        write(&folder, ".probe.unfinished", &[0; 4 << 10])?;
+        rustix::fs::unlinkat(&folder, ".probe.unfinished", AtFlags::empty())?;
+        let names = Dir::read_from(&folder)?.flatten();
+        let client = |name: &[u8]| str::from_utf8(name).ok()?.strip_suffix(".capsule")?.parse().ok();
+        let there = names.filter_map(|entry| client(entry.file_name().to_bytes())).take(CAPSULES).collect();
+        let (whose, secrets) = (Whose::EndedBadly, Secrets::Hidden);
+        Ok(Self { folder, whose, secrets, there, at_most: CAPSULES, waiting: CAPSULES_WAITING })
+    }
+
+    /// Without a bound on their number. For the tests of isolation, which look into all of them.
+    pub(crate) fn unbounded(mut self) -> Self {
+        (self.at_most, self.waiting) = (usize::MAX, usize::MAX);
+        self
     }
 
     /// Of all clients that said anything.
@@ -59,10 +78,26 @@ impl Capsules {
     }
 }
 
+/// Writes a file that nobody else can read, whole or not at all.
+fn write(folder: &OwnedFd, name: &str, bytes: &[u8]) -> io::Result<()> {
+    // One may be left of a server that was killed. A link in its place is not followed.
+    let _ = rustix::fs::unlinkat(folder, name, AtFlags::empty());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?;
+    let written = File::from(file).write_all(bytes);
+    if written.is_err() {
+        let _ = rustix::fs::unlinkat(folder, name, AtFlags::empty());
+    }
+    written
+}
+
 /// Writes capsules, on a thread of its own, until it is dropped.
 pub(crate) struct Keeper {
     whose: Whose,
+    at_most: usize,
+    waiting: usize,
     queue: Arc<Queue>,
+    journal: Arc<dyn Journal>,
 }
 
 #[derive(Default)]
@@ -74,14 +109,26 @@ struct Queue {
 
 #[derive(Default)]
 struct Waiting {
-    lives: VecDeque<(Box<Recording>, Ended)>,
-    /// How many there were so far.
+    lives: VecDeque<Kept>,
+    /// How many capsules there are in the folder, or will be.
     taken: usize,
-    /// Whether it was said that some are left out.
-    said_slow: bool,
+    /// Those of an earlier run among them that are not replaced yet.
+    there: HashSet<u64>,
+    /// Whether it was said that there will be no more.
+    said_full: bool,
+    /// How many were left out because the disk was slow, since that was last said.
+    left_out: u64,
     /// Whether the writer has one in its hands.
     writing: bool,
     ended: bool,
+}
+
+/// A life of which a capsule is to be written.
+struct Kept {
+    recording: Box<Recording>,
+    life: Life,
+    /// Whether there is one of an earlier run in its place.
+    replaces: bool,
 }
 
 /// What the thread works with.
@@ -101,12 +148,18 @@ impl Keeper {
         home: Option<&[u8]>,
         journal: Arc<dyn Journal>,
     ) -> io::Result<Self> {
-        let Capsules { folder, whose, secrets } = capsules;
-        let writer = Writer { folder, secrets, settings, home: home.map(<[u8]>::to_vec), journal };
-        let queue = Arc::new(Queue::default());
+        let Capsules { folder, whose, secrets, there, at_most, waiting } = capsules;
+        let taken = there.len();
+        if taken >= at_most {
+            journal.notice(&format!("there are {taken} capsules of earlier runs, and there will be no more"));
+        }
+        let home = home.map(<[u8]>::to_vec);
+        let writer = Writer { folder, secrets, settings, home, journal: Arc::clone(&journal) };
+        let state = Mutex::new(Waiting { taken, there, said_full: taken >= at_most, ..Waiting::default() });
+        let queue = Arc::new(Queue { state, ..Queue::default() });
         let shared = Arc::clone(&queue);
         thread::Builder::new().name("capsules".into()).spawn(move || shared.write_with(&writer))?;
-        Ok(Self { whose, queue })
+        Ok(Self { whose, at_most, waiting, queue, journal })
     }
 
     /// Begins to record a client. None: there will be no more capsules anyway.
@@ -117,39 +170,57 @@ impl Keeper {
         guest: &Arc<Guest>,
         limits: &Arc<Limits>,
     ) -> Option<Box<Recording>> {
-        (self.queue.lock().taken < CAPSULES).then(|| Box::new(Recording::new(client, at_capacity, guest, limits)))
+        let waiting = self.queue.lock();
+        let has_room = waiting.taken < self.at_most || waiting.there.contains(&client);
+        has_room.then(|| Box::new(Recording::new(client, at_capacity, guest, limits)))
     }
 
-    /// Takes the recording of a life that is over, if it is one to be kept, and says what its capsule will
-    /// be called.
-    pub(crate) fn take(&self, recording: Box<Recording>, life: &Life, journal: &dyn Journal) -> Option<String> {
+    /// Takes the recording of a life that is over, if it is one to be kept, and tells the journal of it when
+    /// it is written. Otherwise gives the life back.
+    pub(crate) fn take(&self, recording: Box<Recording>, life: Life) -> Option<Life> {
         if self.whose == Whose::EndedBadly && life.is_ordinary() {
-            return None;
+            return Some(life);
         }
         let mut waiting = self.queue.lock();
-        if waiting.taken >= CAPSULES {
-            return None;
+        let replaces = waiting.there.contains(&life.client);
+        if !replaces && waiting.taken >= self.at_most {
+            return Some(life);
         }
-        if waiting.lives.len() >= CAPSULES_WAITING {
-            if !std::mem::replace(&mut waiting.said_slow, true) {
-                journal.notice("some capsules are left out: they are written too slowly");
-            }
-            return None;
+        if waiting.lives.len() >= self.waiting {
+            waiting.left_out += 1;
+            return Some(life);
         }
-        waiting.taken += 1;
-        waiting.lives.push_back((recording, life.ended.clone()));
-        if waiting.taken == CAPSULES {
-            journal.notice(&format!("there are {CAPSULES} capsules now, and there will be no more"));
+        if replaces {
+            waiting.there.remove(&life.client);
+        } else {
+            waiting.taken += 1;
+        }
+        waiting.lives.push_back(Kept { recording, life, replaces });
+        if waiting.taken >= self.at_most && !std::mem::replace(&mut waiting.said_full, true) {
+            self.journal.notice(&format!("there are {} capsules now, and there will be no more", self.at_most));
         }
         drop(waiting);
         self.queue.added.notify_one();
-        Some(Capsule::file_name(life.client))
+        None
     }
 
-    /// Waits until all capsules so far are written, but not for ever.
+    /// Waits until all capsules so far are written, but not for ever. What is not written then never will
+    /// be, and the journal is told of those lives.
     pub(crate) fn flush(&self) {
         let busy = |waiting: &mut Waiting| waiting.writing || !waiting.lives.is_empty();
-        drop(self.queue.written.wait_timeout_while(self.queue.lock(), CAPSULE_PATIENCE, busy));
+        let waited = self.queue.written.wait_timeout_while(self.queue.lock(), CAPSULE_PATIENCE, busy);
+        let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let unwritten = std::mem::take(&mut waiting.lives);
+        let left_out = std::mem::take(&mut waiting.left_out) + unwritten.len() as u64;
+        drop(waiting);
+        unwritten.iter().for_each(|kept| self.journal.ended(&kept.life));
+        say_left_out(&*self.journal, left_out);
+    }
+}
+
+fn say_left_out(journal: &dyn Journal, count: u64) {
+    if count > 0 {
+        journal.notice(&format!("{count} capsules left out: they are written too slowly"));
     }
 }
 
@@ -166,42 +237,52 @@ impl Queue {
     }
 
     fn write_with(&self, writer: &Writer) {
-        let mut said_failed = false;
+        let mut fails = false;
         loop {
             let idle = |waiting: &mut Waiting| waiting.lives.is_empty() && !waiting.ended;
             let mut waiting = self.added.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
-            let Some((recording, ended)) = waiting.lives.pop_front() else { return };
+            let Some(Kept { recording, mut life, replaces }) = waiting.lives.pop_front() else { return };
             waiting.writing = true;
             drop(waiting);
-            if let Err(error) = writer.write(*recording, &ended)
-                && !std::mem::replace(&mut said_failed, true)
-            {
-                writer.journal.notice(&format!("capsules cannot be written: {error}"));
+            let written = writer.write(*recording, &life);
+            match &written {
+                Ok(()) => life.capsule = Some(Capsule::file_name(life.client)),
+                // Once, until one can be written again.
+                Err(error) if !fails => writer.journal.notice(&format!("capsules cannot be written: {error}")),
+                Err(_) => {}
             }
-            self.lock().writing = false;
+            fails = written.is_err();
+            writer.journal.ended(&life);
+
+            let mut waiting = self.lock();
+            if fails && replaces {
+                waiting.there.insert(life.client);
+            } else if fails {
+                waiting.taken -= 1;
+            }
+            if waiting.lives.is_empty() {
+                say_left_out(&*writer.journal, std::mem::take(&mut waiting.left_out));
+            }
+            waiting.writing = false;
+            drop(waiting);
             self.written.notify_all();
         }
     }
 }
 
 impl Writer {
-    fn write(&self, recording: Recording, ended: &Ended) -> io::Result<()> {
-        let mut capsule = recording.finish(ended, &self.settings, self.home.as_deref());
+    fn write(&self, recording: Recording, life: &Life) -> io::Result<()> {
+        let mut capsule = recording.finish(&life.ended, &self.settings, self.home.as_deref());
         if self.secrets == Secrets::Hidden {
             capsule.hide_secrets();
         }
         let name = Capsule::file_name(capsule.client());
         let unfinished = format!(".{name}.unfinished");
-        // One may be left of a server that was killed. A link in its place is not followed.
-        let _ = rustix::fs::unlinkat(&self.folder, &unfinished, AtFlags::empty());
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.folder, &unfinished, flags, Mode::RUSR | Mode::WUSR)?;
-        let written = File::from(file)
-            .write_all(capsule.to_text()?.as_bytes())
-            .and_then(|()| Ok(rustix::fs::renameat(&self.folder, &unfinished, &self.folder, &name)?));
-        if written.is_err() {
+        write(&self.folder, &unfinished, capsule.to_text()?.as_bytes())?;
+        let named = rustix::fs::renameat(&self.folder, &unfinished, &self.folder, &name);
+        if named.is_err() {
             let _ = rustix::fs::unlinkat(&self.folder, &unfinished, AtFlags::empty());
         }
-        written
+        Ok(named?)
     }
 }

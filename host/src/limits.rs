@@ -188,7 +188,7 @@ pub(crate) const CAPSULE_BYTES: usize = 128 << 10;
 /// it takes as much as it does in memory.
 pub(crate) const CAPSULE_FILE_BYTES: u64 = 2 << 20;
 
-/// Capsules of one run. Whoever looks at a thousand of them wants a program to, and a client that fails
+/// Capsules in a folder, those of earlier runs among them. Whoever looks at a thousand of them wants a program to, and a client that fails
 /// again and again should not fill the disk: all of them together stay below a gigabyte, and mostly
 /// below ten megabytes.
 pub(crate) const CAPSULES: usize = 1_000;

@@ -353,15 +353,16 @@ impl Shared {
         self.keeper.as_ref()?.record(client.number, client.admission.at_capacity(), guest, &self.limits)
     }
 
-    /// Keeps what was recorded of a life that is over, if it is worth it, and says where.
-    pub(crate) fn keep(&self, recording: Box<Recording>, life: &Life) -> Option<String> {
-        self.keeper.as_ref()?.take(recording, life, &*self.journal)
-    }
-
-    /// Counts a life that is over, and tells of it.
-    pub(crate) fn ended(&self, life: &Life) {
-        self.crowd.ended(life);
-        self.journal.ended(life);
+    /// Counts a life that is over, keeps what was recorded of it if that is worth it, and tells of it.
+    pub(crate) fn ended(&self, life: Life, recording: Option<Box<Recording>>) {
+        self.crowd.ended(&life);
+        let untold = match (&self.keeper, recording) {
+            (Some(keeper), Some(recording)) => keeper.take(recording, life),
+            _ => Some(life),
+        };
+        if let Some(life) = untold {
+            self.journal.ended(&life);
+        }
     }
 }
 

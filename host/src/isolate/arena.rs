@@ -169,7 +169,7 @@ impl<'a> Ground<'a> {
         let mut server = Server::new(guest, sources, limits).sharing(sharing).journal(journal);
         if let Some(folder) = &capsules {
             let kept = Capsules::at(folder.path()).map_err(Failure::of("capsules cannot be kept"))?;
-            server = server.capsules(kept.of_all());
+            server = server.capsules(kept.of_all().unbounded());
         }
         let server = server.start(vec![listener]).map_err(failed())?;
         Ok(Arena { server, ends, capsules })
