@@ -5,7 +5,7 @@
 mod support;
 
 use std::fs;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -97,6 +97,37 @@ fn of_somebody_elses_guest_only_what_needs_no_faults_is_tried() {
     let said = stdout(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("held: 1 held, 1 not applicable"), "{said}");
+}
+
+#[test]
+fn what_shows_nothing_is_neither_held_nor_broken() {
+    let _turn = alone();
+    let folder = Folder::new();
+    let unshown = |command: &mut Command, note: &str| {
+        let output = run_within(Duration::from_secs(60), command);
+        let said = stdout(&output);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains("inconclusive") && said.contains(note), "{said}");
+    };
+    // A guest that answers everybody in another version, attacked or not.
+    let guest = include_bytes!(concat!(env!("OUT_DIR"), "/guest.wasm"));
+    let mut other = guest.to_vec();
+    for at in (0..guest.len()).filter(|at| guest[*at..].starts_with(b"HTTP/1.1 ")) {
+        other[at + 7] = b'7';
+    }
+    assert!(other != guest, "the version is in the guest");
+    let guest = folder.file("guest.wasm", other);
+    let guest = guest.to_str().expect("a plain name");
+    let note = "even in peace replies are lost or wrong";
+    unshown(multiclient().args(["isolate", "--quick", "--only", "bytes", "--guest", guest]), note);
+    // A file that is sent before anybody could be in its way.
+    let short = folder.file("short.mp4", noise(1, 1_000));
+    let note = "the longest file has 1000 B";
+    unshown(multiclient().args(["isolate", "--quick", "--only", "bandwidth"]).arg(short), note);
+    // Fewer descriptors than clients.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 200 && exec \"$0\" isolate --quick --only crash"]);
+    unshown(shell.arg(multiclient().get_program()), "too few descriptors");
 }
 
 #[test]

@@ -36,8 +36,9 @@ pub(super) struct Ground<'a> {
     published: PathBuf,
     /// What the victims ask for.
     pub(super) pieces: Vec<Piece>,
-    /// The target of the longest thing there is.
+    /// The target of the longest thing there is, and its size.
     pub(super) longest: String,
+    pub(super) longest_bytes: u64,
     limited: Arc<Guest>,
     /// Compiled when it is first wanted.
     unlimited: Mutex<Option<Arc<Guest>>>,
@@ -123,13 +124,15 @@ impl<'a> Ground<'a> {
         let published = plan.source.clone().unwrap_or_else(|| made.clone());
         let files = files(&published).map_err(failed())?;
         let longest = files.iter().max_by_key(|(_, _, size)| *size);
-        let longest = longest.map(|(_, target, _)| target.clone()).ok_or_else(|| Failure {
+        let longest = longest.map(|(_, target, size)| (target.clone(), *size));
+        let (longest, longest_bytes) = longest.ok_or_else(|| Failure {
             doing: "the trial cannot be prepared",
             why: format!("there is no file in {}", published.display()),
         })?;
         let pieces = pieces(&files, &mut Noise(plan.seed)).map_err(failed())?;
         let limited = Arc::new(compile(plan, &limits())?);
-        Ok(Self { plan, _folder: folder, made, published, pieces, longest, limited, unlimited: Mutex::new(None) })
+        let unlimited = Mutex::new(None);
+        Ok(Self { plan, _folder: folder, made, published, pieces, longest, longest_bytes, limited, unlimited })
     }
 
     pub(super) fn inspection(&self) -> Inspection {
@@ -297,6 +300,13 @@ impl Footprint {
         let descriptors = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
         Self { memory: resident_bytes(), descriptors }
     }
+}
+
+/// How many more descriptors this process may open.
+pub(super) fn descriptors_left() -> u64 {
+    use rustix::process::{Resource, getrlimit};
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    limit.saturating_sub(Footprint::now().descriptors as u64)
 }
 
 /// The memory that this process has in RAM. Exact: what `statm` says may be some pages behind.

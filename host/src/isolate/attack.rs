@@ -147,7 +147,9 @@ fn leak(field: &Field<'_>, _: Noise) {
 }
 
 fn probe(field: &Field<'_>, mut noise: Noise) {
+    let mut bystander = None;
     while field.goes_on() {
+        stand_by(field, &mut bystander, &mut noise);
         let own = noise.canary();
         let reply = field.ask_for("peek", &own);
         let reply = String::from_utf8_lossy(&reply);
@@ -160,6 +162,21 @@ fn probe(field: &Field<'_>, mut noise: Noise) {
             found.foreign += foreign;
         });
         thread::sleep(PACE);
+    }
+}
+
+/// Has somebody be in the middle of a request, with a canary in it: where an instance is shared, it is in
+/// its memory for as long as that lasts.
+fn stand_by(field: &Field<'_>, bystander: &mut Option<TcpStream>, noise: &mut Noise) {
+    if let Some(stream) = bystander
+        && stream.write_all(b"X-More: of it\r\n").is_ok()
+    {
+        return;
+    }
+    *bystander = connect(field.address).ok();
+    if let Some(stream) = bystander {
+        // Who is cut off here is there again for the next look.
+        let _ = stream.write_all(format!("GET / HTTP/1.1\r\nX-Canary: {}\r\n", noise.canary()).as_bytes());
     }
 }
 

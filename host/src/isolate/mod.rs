@@ -112,14 +112,16 @@ struct Measures {
     struck: Duration,
     victims: usize,
     lives: usize,
+    /// How often attackers look into memory before they give up.
+    probes: u64,
 }
 
 impl Pace {
     fn measures(self) -> Measures {
         let ms = Duration::from_millis;
         match self {
-            Self::Thorough => Measures { warm: ms(300), calm: ms(800), struck: ms(1_400), victims: 50, lives: 10_000 },
-            Self::Quick => Measures { warm: ms(100), calm: ms(200), struck: ms(350), victims: 30, lives: 1_000 },
+            Self::Thorough => Measures { warm: ms(300), calm: ms(800), struck: ms(1_400), victims: 50, lives: 10_000, probes: 100 },
+            Self::Quick => Measures { warm: ms(100), calm: ms(200), struck: ms(350), victims: 30, lives: 1_000, probes: 20 },
         }
     }
 }

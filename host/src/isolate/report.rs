@@ -105,6 +105,11 @@ impl Measure {
         if self.least { self.value >= self.bound } else { self.value <= self.bound }
     }
 
+    /// Whether it says how much was seen. Too little shows nothing, neither this nor that.
+    pub(super) fn is_evidence(&self) -> bool {
+        self.least && self.unit == Unit::Count
+    }
+
     fn relation(&self) -> &'static str {
         if self.least { "at least" } else { "at most" }
     }
@@ -129,8 +134,12 @@ impl Unit {
 impl Outcome {
     pub(super) fn not_applicable(claim: Claim) -> Self {
         let note = "only a guest that fails when it is asked to can try this".to_owned();
-        let (measures, verdict) = (Vec::new(), Verdict::NotApplicable);
-        Self { claim, verdict, measures, control: None, timeline: None, note }
+        Self::untried(claim, Verdict::NotApplicable, note)
+    }
+
+    /// Of a claim that is not tried, and why.
+    pub(super) fn untried(claim: Claim, verdict: Verdict, note: String) -> Self {
+        Self { claim, verdict, measures: Vec::new(), control: None, timeline: None, note }
     }
 
     /// The number that says most: the first that is out of bounds, or the first of all.

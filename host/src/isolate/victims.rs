@@ -22,6 +22,13 @@ pub(super) struct Sample {
     pub(super) complaint: Option<String>,
 }
 
+impl Sample {
+    /// When its first byte came, or it was given up.
+    pub(super) fn answered(&self) -> Duration {
+        self.asked + self.waited
+    }
+}
+
 /// What all victims of a trial have in common.
 pub(super) struct Victims<'a> {
     pub(super) address: SocketAddr,
@@ -116,7 +123,7 @@ pub(super) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Reads up to the end of a head: what came, where the head ends in it, and how long the first byte took.
-fn head(stream: &mut TcpStream, began: Instant) -> Result<(Vec<u8>, usize, Duration), String> {
+fn head(stream: &mut impl Read, began: Instant) -> Result<(Vec<u8>, usize, Duration), String> {
     const LONGEST: usize = 16 << 10;
     let mut reply = Vec::new();
     let mut waited = None;
@@ -128,6 +135,8 @@ fn head(stream: &mut TcpStream, began: Instant) -> Result<(Vec<u8>, usize, Durat
                 waited.get_or_insert_with(|| began.elapsed());
                 reply.extend_from_slice(&buffer[..count]);
             }
+            // Whoever was stopped and goes on has only been away.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(format!("no reply: {error}")),
         }
         if let Some(end) = reply.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -136,5 +145,24 @@ fn head(stream: &mut TcpStream, began: Instant) -> Result<(Vec<u8>, usize, Durat
         if reply.len() > LONGEST {
             return Err("a head without an end".into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_that_is_interrupted_is_not_lost() {
+        struct Interrupted<'a>(bool, &'a [u8]);
+        impl Read for Interrupted<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0 = !self.0;
+                if self.0 { Err(io::ErrorKind::Interrupted.into()) } else { self.1.read(&mut buffer[..1]) }
+            }
+        }
+        const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
+        let (reply, end, _) = head(&mut Interrupted(false, HEAD), Instant::now()).expect("it comes in the end");
+        assert_eq!((reply.as_slice(), end), (HEAD, HEAD.len()));
     }
 }
