@@ -339,6 +339,21 @@ fn capsules_of_earlier_runs_count_and_those_of_the_same_number_are_replaced() {
     assert_eq!(read(&folder, 5), "of an earlier run");
 }
 
+#[test]
+fn a_flag_that_is_off_needs_no_other() {
+    let folder = Folder::new();
+    let film = folder.file("film.mp4", "film");
+    let variables = ["MULTICLIENT_RECORD", "MULTICLIENT_CAPSULE_SECRETS", "MULTICLIENT_WATCH"];
+    let mut command = multiclient();
+    command.args([text(&film), "0"]).envs(variables.map(|name| (name, "0")));
+    Server::run(command).get("/film.mp4").is(200, b"film");
+    for flag in ["--record", "--capsule-secrets", "--watch"] {
+        let output = run_within(PATIENCE, multiclient().args([text(&film), "0", flag]));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(flag) && said.contains("missing"), "{said}");
+    }
+}
+
 // ---- secrets
 
 /// What a client sends, what of it is secret, and what is not.

@@ -146,6 +146,16 @@ fn a_million_actions_cost_no_more_memory_than_the_limit() {
 }
 
 #[test]
+fn a_larger_limit_on_sends_can_be_reached() {
+    let limits = Limits { send_bytes: 32 << 20, ..limits() };
+    let arena = Arena::new(limits, Settings::default());
+    // 64 sends of a MiB, more than the usual bound on a list, are all taken; that they were never its to give
+    // is seen when the guest clears up behind them.
+    let ended = arena.ask_for("sends").ended;
+    assert!(matches!(ended, Ended::Trapped { .. }), "{ended:?}");
+}
+
+#[test]
 fn a_trap_names_the_function_in_which_it_was() {
     let arena = Arena::new(limits(), Settings::default());
     match arena.ask_for("trap").ended {

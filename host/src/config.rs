@@ -265,8 +265,8 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time, env = "MULTICLIENT_IDLE_CPU", hide_short_help = true, help_heading = "Limits")]
     idle_cpu: Duration,
 
-    /// Actions that a guest may ask for at once
-    #[arg(long, value_name = "COUNT", default_value = "64", value_parser = clap::value_parser!(u32).range(1..=100_000),
+    /// Actions that a guest may ask for at once; the contract promises it 64
+    #[arg(long, value_name = "COUNT", default_value = "64", value_parser = clap::value_parser!(u32).range(64..=100_000),
           env = "MULTICLIENT_MAX_ACTIONS", hide_short_help = true, help_heading = "Limits")]
     max_actions: u32,
 
@@ -320,7 +320,7 @@ pub(crate) struct Serve {
     pub(crate) guest: Option<PathBuf>,
 
     /// Serve new clients through that file again when it changes (SIGHUP does it at any time)
-    #[arg(long, env = "MULTICLIENT_WATCH", hide_short_help = true, value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Sandbox", requires = "guest")]
+    #[arg(long, env = "MULTICLIENT_WATCH", hide_short_help = true, value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Sandbox")]
     pub(crate) watch: bool,
 
     /// Grant that handler something beyond an empty WASI (repeatable)
@@ -340,11 +340,11 @@ pub(crate) struct Serve {
     capsules: Option<PathBuf>,
 
     /// Capsules of all clients
-    #[arg(long, env = "MULTICLIENT_RECORD", hide_short_help = true, value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Sandbox", requires = "capsules")]
+    #[arg(long, env = "MULTICLIENT_RECORD", hide_short_help = true, value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Sandbox")]
     record: bool,
 
     /// Leave passwords, cookies and queries in capsules
-    #[arg(long, env = "MULTICLIENT_CAPSULE_SECRETS", hide_short_help = true, value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Sandbox", requires = "capsules")]
+    #[arg(long, env = "MULTICLIENT_CAPSULE_SECRETS", hide_short_help = true, value_parser = clap::builder::BoolishValueParser::new(), help_heading = "Sandbox")]
     capsule_secrets: bool,
 
     /// The request log, on stderr
@@ -459,6 +459,10 @@ impl Serve {
 
     /// The guest, and what it is called at start-up.
     pub(crate) fn guest(&self, limits: &Limits) -> Result<(Guest, String), Failure> {
+        // By itself such a flag may be off, by its variable: then it needs nothing beside it.
+        if self.watch && self.guest.is_none() {
+            return Err(Failure::usage("--watch watches the file of --guest, which is missing"));
+        }
         let name = self.guest.as_ref().map_or("built in".to_owned(), |path| path.display().to_string());
         let guest = guest(self.guest.as_deref(), &self.allow, limits)?;
         match guest.inspect().memory {
@@ -469,7 +473,12 @@ impl Serve {
     }
 
     pub(crate) fn capsules(&self) -> Result<Option<Capsules>, Failure> {
-        let Some(folder) = &self.capsules else { return Ok(None) };
+        let Some(folder) = &self.capsules else {
+            return match self.record || self.capsule_secrets {
+                true => Err(Failure::usage("--record and --capsule-secrets are of --capsules, which is missing")),
+                false => Ok(None),
+            };
+        };
         let mut capsules = Capsules::at(folder).map_err(|error| Failure::capsules(folder, &error))?;
         if self.record {
             capsules = capsules.of_all();

@@ -63,7 +63,8 @@ pub struct Limits {
     /// a client that never leaves starts afresh now and then.
     pub exchanges: u32,
 
-    /// Actions in one list. A reply with many ranges is about 35.
+    /// Actions in one list. A guest may use the 64 that the contract allows; a reply with many ranges is
+    /// about 35.
     pub actions: usize,
 
     /// Bytes in one `send`. The largest that the built-in guest sends is the listing of a folder.
@@ -105,6 +106,18 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Bytes that the host allocates for one list of actions before it has looked at it: two full sends,
+    /// what the actions themselves take, and half a MiB for the rest. Follows the limits that the operator
+    /// sets, or those could not be reached.
+    pub(crate) fn list_bytes(&self) -> usize {
+        const ACTION_BYTES: usize = 256;
+        const REST: usize = 512 << 10;
+        let actions = self.actions.saturating_mul(ACTION_BYTES);
+        self.send_bytes.saturating_mul(2).saturating_add(actions).saturating_add(REST)
+    }
+}
+
 /// How long a client that is only to be told that the server is full may take to ask for something. One
 /// that means to ask has asked by then, and the next one wants its place.
 pub(crate) const RESERVE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -121,10 +134,6 @@ pub(crate) const PASS_BYTES: u64 = 512 << 10;
 /// A pass of at most this many bytes is copied behind the head that goes before it and leaves with it:
 /// reading so little is cheaper than handing the kernel a file.
 pub(crate) const SMALL_PASS_BYTES: usize = 8 << 10;
-
-/// What the host allocates for one list of actions before it has looked at it: for each byte that the
-/// guest hands over, and for each action. Two full sends, and a quarter for the rest.
-pub(crate) const LIFTED_BYTES: usize = (2 << 20) + (512 << 10);
 
 /// Bytes of each text in a report. A request line has at most 16 KiB; nobody reads so much of it.
 pub(crate) const REPORT_BYTES: usize = 2 << 10;

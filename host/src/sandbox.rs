@@ -20,7 +20,7 @@ use wasmtime_wasi::{WasiCtxView, WasiView};
 use crate::ended::{Breach, Ended, Limit};
 use crate::engine::{self, MEMORY_RESERVATION};
 use crate::foreign::{self, Grant, GuestError, Import, Wasi};
-use crate::limits::{LIFTED_BYTES, Limits, TICK};
+use crate::limits::{Limits, TICK};
 use crate::server::Settings;
 use crate::slow_lane::{Place, SlowLane};
 use crate::ticker::Ticker;
@@ -222,6 +222,8 @@ struct Bounds {
     memory_now: usize,
     memory_peak: usize,
     memory_refused: bool,
+    /// Of one list of actions, in the host's memory.
+    list: usize,
     cpu: Cpu,
     /// For foreign guests that want one.
     wasi: Option<Box<Wasi>>,
@@ -437,6 +439,7 @@ impl Instance {
             memory_now: 0,
             memory_peak: 0,
             memory_refused: false,
+            list: limits.list_bytes(),
             cpu: Cpu {
                 per_event: limits.cpu_per_event,
                 spent: false,
@@ -449,7 +452,7 @@ impl Instance {
         };
         let mut store = Store::new(&compiled.engine, bounds);
         store.limiter(|bounds| bounds);
-        store.set_hostcall_fuel(LIFTED_BYTES);
+        store.set_hostcall_fuel(limits.list_bytes());
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().cpu.tick()));
 
         let made = timed(&compiled.ticker, &mut store, |store| compiled.pre.instantiate(store));
@@ -535,7 +538,7 @@ fn why(error: &wasmtime::Error, bounds: &Bounds) -> Ended {
     match error.downcast_ref::<Trap>() {
         Some(trap) => Ended::Trapped { message: trap.to_string(), backtrace },
         None if error.root_cause().to_string().contains("fuel") => {
-            Ended::OverLimit { limit: Limit::Actions(LIFTED_BYTES as u64), backtrace }
+            Ended::OverLimit { limit: Limit::Actions(bounds.list as u64), backtrace }
         }
         // What a guest hands over and nobody can read (a list that lies beyond its memory, an action that
         // does not exist) is a trap too, says the component model.
