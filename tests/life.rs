@@ -143,6 +143,41 @@ fn clients_never_wait_for_a_log_that_is_not_read() {
 }
 
 #[test]
+fn a_log_for_programs_is_json_and_nothing_else() {
+    let folder = Folder::new();
+    let (path, film) = (folder.at("log.sock"), folder.file("film.mp4", "film"));
+    let limits = Limits { clients: 1, reserve: 0, ..Limits::default() };
+    let component = Guest::built_in(&limits).expect("it is built in").component().to_vec();
+    let guest = folder.file("guest.wasm", component);
+    let mut command = multiclient();
+    command.arg(film).arg(format!("unix:{}", text(&path))).args(["--log", "json", "-q", "--guest", text(&guest)]);
+    let mut process = command.stderr(Stdio::piped()).spawn().expect("the program can be run");
+    eventually("somebody listens", || UnixStream::connect(&path).is_ok());
+    // More than the pipe and the queue before it hold, so that lines are left out.
+    let target = format!("/film.mp4?{}", "q".repeat(2_000));
+    let mut connection = Connection::to_unix(&path);
+    for _ in 0..1_500 {
+        connection.get(&target).is(200, b"film");
+    }
+    let pid = rustix::process::Pid::from_child(&process);
+    let log = BufReader::new(process.stderr.take().expect("it is piped"));
+    let mut notices = Vec::new();
+    for line in log.lines().map(|line| line.expect("it is text")) {
+        let told: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line} is not JSON"));
+        if told["event"] != "notice" {
+            continue;
+        }
+        notices.push(told["text"].as_str().expect("a text").to_owned());
+        // The next notice is of the guest that is swapped, and then it is enough.
+        let signal = if notices.len() == 1 { Signal::HUP } else { Signal::TERM };
+        rustix::process::kill_process(pid, signal).expect("it runs");
+    }
+    assert_eq!(process.wait().expect("it ends").code(), Some(0));
+    assert!(notices.len() == 2 && notices[0].ends_with(" lines left out: the log is read too slowly"), "{notices:?}");
+    assert!(notices[1].ends_with("   for new clients from now on"), "{notices:?}");
+}
+
+#[test]
 fn a_stop_waits_for_nobody_who_does_not_read_the_log() {
     let folder = Folder::new();
     let path = folder.at("log.sock");

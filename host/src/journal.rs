@@ -127,7 +127,7 @@ impl Log {
     pub fn new(format: Format, out: impl Write + Send + 'static) -> io::Result<Self> {
         let lines = Arc::new(Lines::default());
         let shared = Arc::clone(&lines);
-        thread::Builder::new().name("log".into()).spawn(move || shared.write_to(out))?;
+        thread::Builder::new().name("log".into()).spawn(move || shared.write_to(out, format))?;
         Ok(Self { lines, format, turned_away: Default::default() })
     }
 
@@ -163,15 +163,20 @@ impl Journal for Log {
     }
 
     fn notice(&self, text: &str) {
-        match self.format {
-            Format::Json => self.lines.add(|line| {
-                writeln!(line, "{}", serde_json::json!({ "event": "notice", "time": now(), "text": text }))
-            }),
-            Format::Combined => {}
-            Format::Text | Format::Verbose => self.lines.add(|line| {
-                write_printable(line, text)?;
-                line.write_char('\n')
-            }),
+        self.lines.add(|line| notice_as(line, text, self.format));
+    }
+}
+
+fn notice_as(line: &mut String, text: &str, format: Format) -> fmt::Result {
+    match format {
+        Format::Json => {
+            writeln!(line, "{}", serde_json::json!({ "event": "notice", "time": now(), "text": text }))
+        }
+        // It has lines for exchanges only.
+        Format::Combined => Ok(()),
+        Format::Text | Format::Verbose => {
+            write_printable(line, text)?;
+            line.write_char('\n')
         }
     }
 }
@@ -324,7 +329,7 @@ impl Lines {
         }
     }
 
-    fn write_to(&self, mut out: impl Write) {
+    fn write_to(&self, mut out: impl Write, format: Format) {
         let mut text = String::new();
         loop {
             let pending = self.lock();
@@ -336,7 +341,8 @@ impl Lines {
             pending.writing = true;
             std::mem::swap(&mut text, &mut pending.text);
             if pending.left_out > 0 {
-                let _ = writeln!(text, "{} lines left out: the log is read too slowly", pending.left_out);
+                let notice = format!("{} lines left out: the log is read too slowly", pending.left_out);
+                let _ = notice_as(&mut text, &notice, format);
                 pending.left_out = 0;
             }
             drop(pending);

@@ -17,12 +17,12 @@ use std::{io, thread};
 use anyhow::Context;
 use clap::Parser;
 use multiclient::isolate::{self, Progress, Report};
-use multiclient::journal::{Log, Silent, Size};
+use multiclient::journal::{Log, Silent, Size, Took};
 use multiclient::{Guest, Inspection, Journal, Limits, Running, Server, Sources, Summary, listen};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio::signal::unix::{SignalKind, signal};
 
-use config::{Address, Arguments, Command, Failure, Health, Isolate, Replay, Serve};
+use config::{Address, Arguments, Command, Failure, Health, Isolate, LogFormat, Replay, Serve};
 
 fn main() -> ExitCode {
     let began = Instant::now();
@@ -172,7 +172,7 @@ fn serve(serve: &Serve, began: Instant) -> Result<ExitCode, Failure> {
     let intro = Introduction::new(serve, &sources, &guest_name, &guest.inspect(), &limits);
     // Before the first client is served: a signal that nobody waits for ends the process at once.
     let signals = signals().map_err(Failure::host)?;
-    let mut server = Server::new(guest, sources, limits.clone()).settings(serve.settings()).journal(journal);
+    let mut server = Server::new(guest, sources, limits.clone()).settings(serve.settings()).journal(journal.clone());
     if let Some(capsules) = serve.capsules()? {
         server = server.capsules(capsules);
     }
@@ -180,7 +180,8 @@ fn serve(serve: &Serve, began: Instant) -> Result<ExitCode, Failure> {
     if !serve.quiet {
         intro.say(&server, serve, began);
     }
-    run(&server, serve, &limits, &signals);
+    let programs = (serve.log == LogFormat::Json).then_some(&*journal);
+    run(&server, serve, &limits, &signals, programs);
     // While they are still listened on: later they may be the next server's.
     for address in serve.addresses() {
         if let Address::Unix(path) = address {
@@ -206,19 +207,33 @@ enum Told {
 }
 
 /// Waits until it is told to stop, and swaps the guest meanwhile when it is told to or sees it change.
-fn run(server: &Running, serve: &Serve, limits: &Limits, signals: &mpsc::Receiver<Told>) {
+/// `programs` hear of that by the journal, where they read the log.
+fn run(
+    server: &Running,
+    serve: &Serve,
+    limits: &Limits,
+    signals: &mpsc::Receiver<Told>,
+    programs: Option<&dyn Journal>,
+) {
+    let swap_guest = || {
+        let line = swap_guest(server, serve, limits);
+        match programs {
+            Some(journal) => journal.notice(&line),
+            None => tell_in_passing(line),
+        }
+    };
     let mut seen = serve.guest.as_deref().and_then(fingerprint);
     loop {
         // The sender lives as long as the process.
         match signals.recv_timeout(WATCH) {
             Ok(Told::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
-            Ok(Told::SwapGuest) => swap_guest(server, serve, limits),
+            Ok(Told::SwapGuest) => swap_guest(),
             Err(mpsc::RecvTimeoutError::Timeout) if serve.watch => {
                 let now = serve.guest.as_deref().and_then(fingerprint);
                 // A file that is gone is about to come back.
                 if now.is_some() && now != seen {
                     seen = now;
-                    swap_guest(server, serve, limits);
+                    swap_guest();
                 }
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -235,14 +250,16 @@ fn fingerprint(path: &Path) -> Option<(SystemTime, u64, u64)> {
     Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }
 
-/// Serves new clients through the guest as its file is now. A bad one is refused, and the old one kept.
-fn swap_guest(server: &Running, serve: &Serve, limits: &Limits) {
+/// Serves new clients through the guest as its file is now, and tells so. A bad one is refused, and the old
+/// one kept.
+fn swap_guest(server: &Running, serve: &Serve, limits: &Limits) -> String {
     match serve.guest(limits) {
         Ok((guest, name)) => {
-            tell_in_passing(format!("guest    {}   for new clients from now on", guest_line(&name, &guest.inspect())));
+            let line = format!("guest    {}   for new clients from now on", guest_line(&name, &guest.inspect()));
             server.replace_guest(Arc::new(guest));
+            line
         }
-        Err(failure) => tell_in_passing(format!("{failure}\n  the guest stays as it is")),
+        Err(failure) => format!("{failure}\n  the guest stays as it is"),
     }
 }
 
@@ -250,7 +267,7 @@ fn swap_guest(server: &Running, serve: &Serve, limits: &Limits) {
 fn drain(server: Running, signals: &mpsc::Receiver<Told>, patience: Duration, quiet: bool) -> Summary {
     server.drain();
     if !quiet && !server.wait(Duration::ZERO) {
-        tell_in_passing(format!("draining for up to {} s; Ctrl-C again cuts off", patience.as_secs()));
+        tell_in_passing(format!("draining for up to {}; Ctrl-C again cuts off", Took(patience)));
     }
     let deadline = Instant::now() + patience;
     while !server.wait(Duration::from_millis(20)) {
