@@ -131,6 +131,16 @@ fn what_shows_nothing_is_neither_held_nor_broken() {
 }
 
 #[test]
+fn a_report_that_cannot_be_written_is_found_out_before_the_trial() {
+    let folder = Folder::new();
+    let nowhere = folder.at("missing/report.html");
+    let output = isolate(&["--html", nowhere.to_str().expect("a plain name")]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stdout(&output).is_empty() && said.contains("cannot be written"), "{said}");
+}
+
+#[test]
 fn a_claim_that_nobody_makes_is_wrong_usage() {
     let output = isolate(&["--only", "telepathy"]);
     assert_eq!(output.status.code(), Some(2));

@@ -4,6 +4,7 @@ mod config;
 mod health;
 
 use std::fmt;
+use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -114,6 +115,15 @@ fn live_again(replay: &Replay) -> Result<ExitCode, Failure> {
 fn prove(isolate: &Isolate) -> Result<ExitCode, Failure> {
     raise_descriptor_limit();
     let plan = isolate.plan()?;
+    // A minute later would be too late to find out that they cannot be written.
+    let reports = [(&isolate.junit, Report::junit as fn(&Report) -> String), (&isolate.html, Report::html)];
+    let mut files = Vec::new();
+    for (path, text) in reports {
+        if let Some(path) = path {
+            let file = File::create(path).map_err(|error| Failure::unwritable(path, &error))?;
+            files.push((path, file, text));
+        }
+    }
     let watched = io::stderr().is_terminal();
     let report = isolate::prove(&plan, &mut |progress| match progress {
         Progress::Trying(claim) if watched => {
@@ -133,17 +143,20 @@ fn prove(isolate: &Isolate) -> Result<ExitCode, Failure> {
         }
     });
     let report = report.map_err(Failure::host)?;
-    for (path, text) in [(&isolate.junit, Report::junit as fn(&Report) -> String), (&isolate.html, Report::html)] {
-        if let Some(path) = path {
-            std::fs::write(path, text(&report)).map_err(|error| Failure::unwritable(path, &error))?;
-        }
-    }
     if isolate.json {
         answer(format_args!("{}", report.json().trim_end()));
     } else {
         answer(format_args!("{}", report.line()));
     }
-    Ok(ExitCode::from(report.exit_code()))
+    // What was found out is told by now. What is not written is not shown.
+    let mut exit_code = report.exit_code();
+    for (path, file, text) in &mut files {
+        if let Err(error) = file.write_all(text(&report).as_bytes()) {
+            tell(format_args!("{}", Failure::unwritable(path, &error)));
+            exit_code = if exit_code == 0 { 3 } else { exit_code };
+        }
+    }
+    Ok(ExitCode::from(exit_code))
 }
 
 /// Tells whether a server is well.
