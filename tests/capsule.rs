@@ -206,6 +206,10 @@ fn a_capsule_from_anybody_gets_no_more_than_a_client() {
     scene.server.get("/film.mp4");
     let (folder, _) = scene.stop();
     let capsule = read(&folder, 1);
+    let altered = capsule.replacen("\"kind\": \"finished\"", "\"kind\": \"exploded\"", 1);
+    assert_ne!(altered, capsule);
+    let (code, said) = replay(&folder.file("altered.capsule", altered), &[]);
+    assert!(code == Some(1) && said.contains("no life ends as \"exploded\""), "{said}");
     for memory in ["0", "18446744073709551615"] {
         let altered = capsule.replacen("\"memory-bytes\": 8388608", &format!("\"memory-bytes\": {memory}"), 1);
         assert_ne!(altered, capsule);
@@ -225,6 +229,13 @@ fn what_is_no_capsule_is_no_life() {
         let (code, said) = replay(&folder.file(name, bytes), &[]);
         assert_eq!(code, Some(1), "{said}");
         assert!(said.starts_with("error: ") && said.contains(why), "{said}");
+    }
+    // What has no end, and what nobody writes to, are not waited for.
+    let fifo = folder.at("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).expect("a FIFO can be made");
+    for path in [fifo.as_path(), Path::new("/dev/zero"), folder.path()] {
+        let (code, said) = replay(path, &[]);
+        assert!(code == Some(1) && said.contains("it is not a file"), "{said}");
     }
     let (code, said) = replay(&folder.at("d.capsule"), &[]);
     assert_eq!(code, Some(1), "{said}");

@@ -110,4 +110,10 @@ fn sockets_are_never_granted() {
     let inspected = run_within(PATIENCE, multiclient().args(["inspect", text(&guest)]));
     let said = String::from_utf8_lossy(&inspected.stdout);
     assert!(said.lines().any(|line| line.contains("wasi:sockets/tcp@") && line.contains("never granted")), "{said}");
+    assert!(said.lines().any(|line| line.starts_with("serves   no: it imports wasi:")), "{said}");
+    // Nothing is wrong with what a component does not have, but it is no guest.
+    let empty = folder.file("empty.wasm", b"\0asm\x0d\0\x01\0");
+    let inspected = run_within(PATIENCE, multiclient().args(["inspect", text(&empty)]));
+    let said = String::from_utf8_lossy(&inspected.stdout);
+    assert!(said.contains("\nserves   no: it does not export multiclient:session/handler"), "{said}");
 }

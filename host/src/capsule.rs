@@ -7,11 +7,15 @@
 //!
 //! Rule: what is recorded is what was said, before anybody judged it.
 
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, fs, io};
+use std::{fmt, io};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -242,6 +246,12 @@ pub enum CapsuleError {
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] io::Error),
+    /// It is a folder, a FIFO or a device.
+    #[error("it is not a file")]
+    NotAFile,
+    /// A life ends in it as none does.
+    #[error("it is no capsule: no life ends as {0:?}")]
+    UnknownEnd(String),
     /// It is larger than any capsule.
     #[error("it is no capsule: none is so large")]
     TooLarge,
@@ -259,10 +269,18 @@ pub enum CapsuleError {
 impl Capsule {
     /// Reads a capsule from its file.
     pub fn read(path: &Path) -> Result<Self, CapsuleError> {
-        if fs::metadata(path)?.len() > CAPSULE_FILE_BYTES {
+        // Opening a FIFO would wait for somebody to write to it, and what a device gives has no end.
+        let nonblock = OFlags::NONBLOCK.bits().cast_signed();
+        let file = File::options().read(true).custom_flags(nonblock).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(CapsuleError::NotAFile);
+        }
+        let mut text = Vec::new();
+        file.take(CAPSULE_FILE_BYTES + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > CAPSULE_FILE_BYTES {
             return Err(CapsuleError::TooLarge);
         }
-        Self::from_text(&fs::read(path)?)
+        Self::from_text(&text)
     }
 
     fn from_text(text: &[u8]) -> Result<Self, CapsuleError> {
@@ -275,6 +293,9 @@ impl Capsule {
         let capsule: Self = serde_json::from_value(value)?;
         if capsule.contract != CONTRACT {
             return Err(CapsuleError::OtherContract(capsule.contract));
+        }
+        if !Ended::KINDS.contains(&capsule.ended.kind.as_str()) {
+            return Err(CapsuleError::UnknownEnd(capsule.ended.kind));
         }
         Ok(capsule)
     }

@@ -155,6 +155,20 @@ impl Life {
 }
 
 impl Ended {
+    /// All that [`kind`](Self::kind) can be.
+    pub(crate) const KINDS: [&str; 10] = [
+        "finished",
+        "disconnected",
+        "timed-out",
+        "over-limit",
+        "trapped",
+        "contract-breach",
+        "source-failed",
+        "shut-down",
+        "turned-away",
+        "host-fault",
+    ];
+
     /// One word for it, which stays the same between versions.
     pub fn kind(&self) -> &'static str {
         match self {

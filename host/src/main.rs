@@ -81,7 +81,7 @@ fn inspect(path: Option<&Path>) -> Result<ExitCode, Failure> {
         Some(path) => (config::inspect(path)?, path.display().to_string()),
         None => (Guest::built_in(&limits).map_err(Failure::host)?.inspect(), "built in".to_owned()),
     };
-    let Inspection { imports, exports, sha256, bytes, memory } = inspection;
+    let Inspection { imports, exports, sha256, bytes, memory, unfit } = inspection;
     answer(format_args!("guest    {name}, {}, sha256 {sha256}", Size(bytes as u64)));
     answer(format_args!("memory   {} to begin with", Size(memory)));
     if imports.is_empty() {
@@ -92,6 +92,10 @@ fn inspect(path: Option<&Path>) -> Result<ExitCode, Failure> {
     }
     for export in exports {
         answer(format_args!("exports  {export}"));
+    }
+    match unfit {
+        None => answer(format_args!("serves   yes")),
+        Some(why) => answer(format_args!("serves   no: {why}")),
     }
     Ok(ExitCode::SUCCESS)
 }

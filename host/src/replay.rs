@@ -84,10 +84,10 @@ impl Capsule {
                 }
                 (Answer::Nothing, Err(ended)) => return self.same_end(&place, &End::from(&ended)),
                 (Answer::Nothing, Ok(came)) => {
-                    return Err(Divergence::new(place, &self.ended, format!("{} actions", came.len())));
+                    return Err(Divergence::new(place, &self.ended, Count(came.len(), "action")));
                 }
                 (answer, Err(ended)) => {
-                    let expected = format!("{} actions", answer.count());
+                    let expected = Count(answer.count(), "action");
                     return Err(Divergence::new(place, expected, End::from(&ended)));
                 }
             }
@@ -224,12 +224,23 @@ impl fmt::Display for Replay {
                     Extent::Whole => "then",
                     Extent::Beginning => "and more that is not recorded; in the end",
                 };
-                write!(f, "identical: client {client}, {events} events, {actions} actions, {then} {ended}")
+                let (events, actions) = (Count(*events, "event"), Count(*actions, "action"));
+                write!(f, "identical: client {client}, {events}, {actions}, {then} {ended}")
             }
             Some(Divergence { place, expected, came }) => {
                 write!(f, "differs: client {client}, {place}\n  expected  {expected}\n  came      {came}")
             }
         }
+    }
+}
+
+/// So many of something.
+struct Count(usize, &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, what) = self;
+        write!(f, "{count} {what}{}", if *count == 1 { "" } else { "s" })
     }
 }
 

@@ -140,6 +140,8 @@ pub struct Inspection {
     pub bytes: usize,
     /// The bytes of memory that an instance starts with.
     pub memory: u64,
+    /// Why it cannot serve, whatever is granted to it. None: it can.
+    pub unfit: Option<String>,
 }
 
 impl Inspection {
@@ -147,7 +149,15 @@ impl Inspection {
     pub fn of(component: &[u8]) -> Result<Self, GuestError> {
         let engine = Engine::new(&engine::config(MEMORY_RESERVATION)).map_err(GuestError::Host)?;
         let compiled = Component::from_binary(&engine, component).map_err(GuestError::NotAComponent)?;
-        Ok(Self::new(&engine, &compiled, component))
+        let inspection = Self::new(&engine, &compiled, component);
+        let fit = || {
+            foreign::check(&inspection.imports, &BTreeSet::from([Grant::Clocks, Grant::Random]))?;
+            let mut linker = Linker::<Bounds>::new(&engine);
+            foreign::link(&mut linker).map_err(GuestError::Host)?;
+            linker.instantiate_pre(&compiled).and_then(bindings::GuestPre::new).map_err(GuestError::NotAGuest)
+        };
+        let unfit = fit().err().map(|why: GuestError| why.to_string());
+        Ok(Self { unfit, ..inspection })
     }
 
     fn new(engine: &Engine, component: &Component, bytes: &[u8]) -> Self {
@@ -158,6 +168,7 @@ impl Inspection {
             sha256: sha256(bytes),
             bytes: bytes.len(),
             memory: pages.unwrap_or_default().saturating_mul(64 << 10),
+            unfit: None,
         }
     }
 }
