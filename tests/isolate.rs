@@ -48,12 +48,16 @@ fn every_claim_holds_and_the_controls_fail() {
     assert_eq!(claims.len(), Claim::ALL.len());
     for claim in claims {
         assert_eq!(claim["verdict"], "held", "{claim}");
+        for measure in claim["measures"].as_array().expect("a list") {
+            assert_eq!(measure["undisturbed"].is_number(), measure["what"] == "p99 first byte", "{measure}");
+        }
         let must_fail = ["crash", "hang", "memory", "data"].contains(&claim["claim"].as_str().expect("a name"));
         assert_eq!(claim["control"]["verdict"] == "broken", must_fail, "{claim}");
     }
     let junit = fs::read_to_string(junit).expect("it is written");
     assert!(junit.contains("tests=\"10\" failures=\"0\" errors=\"0\""), "{junit}");
     let html = fs::read_to_string(html).expect("it is written");
+    assert!(html.contains("; undisturbed ") && html.contains("guest: the built-in one, with faults"), "{html}");
     assert!(html.contains("<svg") && !html.contains("http"), "one page, and nothing from elsewhere");
 }
 

@@ -99,7 +99,12 @@ pub fn prove(plan: &Plan, tell: &mut dyn FnMut(Progress<'_>)) -> Result<Report, 
         tell(Progress::Tried(&outcome));
         outcomes.push(outcome);
     }
-    Ok(Report { outcomes, seed: plan.seed, guest: ground.inspection().sha256, took: began.elapsed() })
+    // What the fingerprint is of has to be said: that of the built-in guest would be another.
+    let guest_is = match plan.guest {
+        Some(_) => "the given one",
+        None => "the built-in one, with faults that can be asked for",
+    };
+    Ok(Report { outcomes, seed: plan.seed, guest: ground.inspection().sha256, guest_is, took: began.elapsed() })
 }
 
 /// The times and counts of a pace.
@@ -120,8 +125,12 @@ impl Pace {
     fn measures(self) -> Measures {
         let ms = Duration::from_millis;
         match self {
-            Self::Thorough => Measures { warm: ms(300), calm: ms(800), struck: ms(1_400), victims: 50, lives: 10_000, probes: 100 },
-            Self::Quick => Measures { warm: ms(100), calm: ms(200), struck: ms(350), victims: 30, lives: 1_000, probes: 20 },
+            Self::Thorough => {
+                Measures { warm: ms(300), calm: ms(800), struck: ms(1_400), victims: 50, lives: 10_000, probes: 100 }
+            }
+            Self::Quick => {
+                Measures { warm: ms(100), calm: ms(200), struck: ms(350), victims: 30, lives: 1_000, probes: 20 }
+            }
         }
     }
 }

@@ -17,17 +17,20 @@ font:15px/1.5 system-ui,sans-serif}\
 h1{font-size:26px;margin:0}h2{font-size:18px;margin:0}p{margin:4px 0}.dim{color:var(--dim)}\
 .held{color:var(--held)}.broken{color:var(--broken)}.inconclusive{color:var(--unsure)}.not-applicable{color:var(--dim)}\
 b{font-weight:600}section{border:1px solid var(--line);border-radius:8px;background:var(--card);\
-padding:16px 20px;margin:16px 0}header{display:flex;justify-content:space-between;gap:16px;align-items:baseline}\
+padding:16px 20px;margin:16px 0;overflow-x:auto}header{display:flex;justify-content:space-between;gap:16px;align-items:baseline}\
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\
 th{text-align:left;font-weight:600;color:var(--dim);font-size:13px}\
 th,td{padding:3px 12px 3px 0;vertical-align:top}td.number,th.number{text-align:right}\
 .overview td{border-top:1px solid var(--line);padding:6px 12px 6px 0}a{color:inherit}\
 .overview td:nth-child(-n+2){white-space:nowrap}.numbers{max-width:640px}\
 .pair{display:grid;grid-template-columns:1fr 1fr;gap:20px;margin-top:10px}\
-@media(max-width:720px){.pair{grid-template-columns:1fr}}h3{font-size:14px;margin:8px 0 2px}\
+@media(max-width:720px){.pair{grid-template-columns:1fr}body{padding:16px 8px}section{padding:12px}\
+.overview,.overview tbody,.overview tr,.overview td{display:block}.overview th{display:none}\
+.overview td{border:0;padding:1px 0}.overview tr{border-top:1px solid var(--line);padding:6px 0}\
+th,td{padding-right:8px}}h3{font-size:14px;margin:8px 0 2px}\
 svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--dim)}\
 .axis{stroke:var(--line)}.attack{fill:var(--broken);opacity:.07}.strike{stroke:var(--broken);stroke-opacity:.55}\
-.p99{fill:none;stroke:var(--blue);stroke-width:1.6}.rate{fill:var(--blue);opacity:.35}.lost{fill:var(--broken)}";
+.p99{fill:none;stroke:var(--blue);stroke-width:1.6;stroke-linecap:round}.rate{fill:var(--blue);opacity:.35}.lost{fill:var(--broken)}";
 
 /// The page of a report.
 pub(super) fn of(report: &Report) -> String {
@@ -36,7 +39,7 @@ pub(super) fn of(report: &Report) -> String {
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <title>multiclient isolate: {verdict}</title><style>{STYLE}</style>\n\
          <h1>Can one client touch another? <span class=\"{class}\">{answer}</span></h1>\n\
-         <p class=\"dim\">multiclient {version}, guest {guest}, seed {seed}, {took:.1} s</p>\n",
+         <p class=\"dim\">multiclient {version}, guest: {guest_is} (sha256 {guest}), seed {seed}, {took:.1} s</p>\n",
         verdict = report.verdict(),
         class = class(report.verdict()),
         answer = match report.verdict() {
@@ -46,6 +49,7 @@ pub(super) fn of(report: &Report) -> String {
         },
         version = env!("CARGO_PKG_VERSION"),
         guest = escaped(&report.guest[..report.guest.len().min(12)]),
+        guest_is = report.guest_is,
         seed = report.seed,
         took = report.took.as_secs_f64(),
     );
@@ -122,7 +126,10 @@ fn numbers(page: &mut String, measures: &[Measure], control: Option<&[Measure]>)
         "<table class=\"numbers\"><tr><th>measured<th class=\"number\">number<th class=\"number\">bound{last}</tr>"
     );
     for measure in measures {
-        let (value, bound) = measure.text();
+        let (value, mut bound) = measure.text();
+        if let Some(undisturbed) = measure.undisturbed_text() {
+            let _ = write!(bound, "; undisturbed {undisturbed}");
+        }
         let control = control.and_then(|control| control.iter().find(|other| other.what == measure.what));
         let control = control.map_or(String::new(), |control| {
             format!("<td class=\"number {}\">{}", if control.holds() { "dim" } else { "broken" }, control.text().0)
@@ -282,15 +289,19 @@ fn draw(page: &mut String, timeline: &Timeline, scale: &Scale) {
             y + 4.0
         );
     }
-    let points: Vec<_> = pieces
-        .iter()
-        .enumerate()
-        .filter(|(_, piece)| piece.replies + piece.lost > 0)
-        .map(|(number, piece)| {
-            format!("{:.1},{:.1}", LEFT + step * (number as f64 + 0.5), scale.y_of_wait(piece.longest_ms))
-        })
-        .collect();
-    let _ = write!(page, "<polyline class=\"p99\" points=\"{}\"/></g>", points.join(" "));
+    // A piece of time without replies has no wait: the line has a gap there, and a dot where it is alone.
+    let seen = pieces.iter().enumerate().collect::<Vec<_>>();
+    for run in seen.split(|(_, piece)| piece.replies + piece.lost == 0).filter(|run| !run.is_empty()) {
+        let point = |(number, piece): &(usize, &Piece)| {
+            format!("{:.1},{:.1}", LEFT + step * (*number as f64 + 0.5), scale.y_of_wait(piece.longest_ms))
+        };
+        let mut points: Vec<_> = run.iter().map(point).collect();
+        if let [alone] = points.as_slice() {
+            points.push(alone.clone());
+        }
+        let _ = write!(page, "<polyline class=\"p99\" points=\"{}\"/>", points.join(" "));
+    }
+    *page += "</g>";
 
     // Where attackers struck. More marks than can be told apart say nothing more.
     let mut marked = f64::MIN;
@@ -314,4 +325,25 @@ fn draw(page: &mut String, timeline: &Timeline, scale: &Scale) {
         scale.end.as_secs_f64(),
         y = bottom + 18.0
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_is_broken_where_nobody_was_answered() {
+        let reply = |at: u64| (Duration::from_millis(at), Duration::from_millis(1), 1, true);
+        let line = |replies: &[u64]| {
+            let replies = replies.iter().copied().map(reply).collect();
+            let timeline = Timeline { attack: (Duration::ZERO, Duration::ZERO), strikes: Vec::new(), replies };
+            let mut page = String::new();
+            draw(&mut page, &timeline, &Scale::of(&[&timeline]));
+            page.matches("<polyline").count()
+        };
+        let whole: Vec<_> = (0..=600).map(|reply| reply * 10).collect();
+        assert_eq!(line(&whole), 1);
+        assert_eq!(line(&[&whole[..200], &whole[300..]].concat()), 2);
+        assert_eq!(line(&[&whole[..200], &whole[252..253], &whole[400..]].concat()), 3);
+    }
 }

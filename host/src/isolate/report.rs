@@ -48,6 +48,8 @@ pub struct Measure {
     pub least: bool,
     /// What both are in.
     pub unit: Unit,
+    /// The same before anybody attacked; none: it is of the attack alone.
+    pub undisturbed: Option<f64>,
 }
 
 /// A claim tried where it has to fail.
@@ -87,17 +89,24 @@ pub struct Report {
     pub seed: u64,
     /// The fingerprint of the guest that was tried.
     pub guest: String,
+    /// Which one that is.
+    pub guest_is: &'static str,
     /// How long it took.
     pub took: Duration,
 }
 
 impl Measure {
     pub(super) fn at_most(what: &'static str, value: f64, bound: f64, unit: Unit) -> Self {
-        Self { what, value, bound, least: false, unit }
+        Self { what, value, bound, least: false, unit, undisturbed: None }
     }
 
     pub(super) fn at_least(what: &'static str, value: f64, bound: f64, unit: Unit) -> Self {
-        Self { what, value, bound, least: true, unit }
+        Self { what, value, bound, least: true, unit, undisturbed: None }
+    }
+
+    /// With what it was before anybody attacked.
+    pub(super) fn undisturbed(self, value: f64) -> Self {
+        Self { undisturbed: Some(value), ..self }
     }
 
     /// Whether the number is within its bound.
@@ -117,6 +126,11 @@ impl Measure {
     /// The number, and its bound, with their unit.
     pub(super) fn text(&self) -> (String, String) {
         (self.unit.text(self.value), format!("{} {}", self.relation(), self.unit.text(self.bound)))
+    }
+
+    /// What it was before anybody attacked, with its unit.
+    pub(super) fn undisturbed_text(&self) -> Option<String> {
+        self.undisturbed.map(|value| self.unit.text(value))
     }
 }
 
@@ -203,6 +217,7 @@ fn measures(measures: &[Measure]) -> Vec<Value> {
             "bound": measure.bound,
             "bound_is": measure.relation(),
             "unit": unit,
+            "undisturbed": measure.undisturbed,
             "holds": measure.holds(),
         })
     };
@@ -249,6 +264,7 @@ impl Report {
             "claims": self.outcomes.iter().map(Outcome::json).collect::<Vec<_>>(),
             "seed": self.seed,
             "guest_sha256": self.guest,
+            "guest_is": self.guest_is,
             "seconds": self.took.as_secs_f64(),
             "version": env!("CARGO_PKG_VERSION"),
         });
@@ -322,7 +338,7 @@ mod tests {
     fn report(verdicts: &[Verdict]) -> Report {
         let outcome = |verdict: &Verdict| Outcome { verdict: *verdict, ..Outcome::not_applicable(Claim::Crash) };
         let outcomes = verdicts.iter().map(outcome).collect();
-        Report { outcomes, seed: 1, guest: String::new(), took: Duration::ZERO }
+        Report { outcomes, seed: 1, guest: String::new(), guest_is: "", took: Duration::ZERO }
     }
 
     #[test]

@@ -283,7 +283,8 @@ impl Trial {
                 ms(self.struck.p99),
                 ms(FLOOR.max(self.calm.p99 * 3)),
                 Unit::Milliseconds,
-            ),
+            )
+            .undisturbed(ms(self.calm.p99)),
             count("faults of the host", self.host_faults),
         ]);
         measures
