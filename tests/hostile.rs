@@ -169,7 +169,9 @@ fn a_trap_names_the_function_in_which_it_was() {
 #[test]
 fn a_limit_names_its_bound_and_the_function_that_ran_into_it() {
     let arena = Arena::new(limits(), Settings::default());
-    for (fault, bound) in [("spin", "over limit: cpu 50 ms for one event, in "), ("grow", "over limit: memory 8 MiB, in ")] {
+    for (fault, bound) in
+        [("spin", "over limit: cpu 50 ms for one event, in "), ("grow", "over limit: memory 8 MiB, in ")]
+    {
         let said = arena.ask_for(fault).ended.to_string();
         let function = said.strip_prefix(bound).unwrap_or_else(|| panic!("{fault} ended as {said:?}"));
         assert!(function.starts_with("multiclient_guest::faulty::"), "{fault} was in {function:?}");

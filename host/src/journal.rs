@@ -530,13 +530,7 @@ mod tests {
             (Ended::Finished, "finished", None, None, "finished"),
             (Ended::TimedOut(Phase::Stall), "timed-out", Some("stall"), None, "timed out: nothing read of the reply"),
             (stuck, "over-limit", Some("cpu"), Some(50_000), "over limit: cpu 50 ms for one event, in a::b"),
-            (
-                Limit::Memory(8 << 20).into(),
-                "over-limit",
-                Some("memory"),
-                Some(8 << 20),
-                "over limit: memory 8 MiB",
-            ),
+            (Limit::Memory(8 << 20).into(), "over-limit", Some("memory"), Some(8 << 20), "over limit: memory 8 MiB"),
             (breach, "contract-breach", Some("too-many-actions"), None, "contract breach: 65 actions in one list"),
             (Ended::TurnedAway(Reason::Full), "turned-away", Some("full"), None, "turned away: the server is full"),
         ] {
