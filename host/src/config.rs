@@ -427,7 +427,6 @@ impl Serve {
             unsent_bytes: u32::try_from(self.unsent).unwrap_or(u32::MAX),
             rate: self.rate,
             drain: self.drain,
-            ..Limits::default()
         }
     }
 
