@@ -25,7 +25,7 @@ th,td{padding:3px 12px 3px 0;vertical-align:top}td.number,th.number{text-align:r
 .overview td:nth-child(-n+2){white-space:nowrap}.numbers{max-width:640px}\
 .pair{display:grid;grid-template-columns:1fr 1fr;gap:20px;margin-top:10px}\
 @media(max-width:720px){.pair{grid-template-columns:1fr}body{padding:16px 8px}section{padding:12px}\
-.overview,.overview tbody,.overview tr,.overview td{display:block}.overview th{display:none}\
+.overview,.overview tbody,.overview tr,.overview td{display:block}.overview tr:first-child{display:none}\
 .overview td{border:0;padding:1px 0}.overview tr{border-top:1px solid var(--line);padding:6px 0}\
 th,td{padding-right:8px}}h3{font-size:14px;margin:8px 0 2px}\
 svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--dim)}\
