@@ -87,7 +87,8 @@ struct Host {
 impl Host {
     /// Runs a command whose first line says where it listens.
     fn run(command: &mut Command) -> Self {
-        let piped = command.stdin(Stdio::null()).stdout(Stdio::piped());
+        // A host may end when its input does, so that stays open.
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = piped.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = process.stdout.take().expect("it is piped");
         let (heard, lines) = mpsc::channel();
@@ -195,4 +196,25 @@ fn the_example_in_javascript_serves_a_file() {
         let transpiled = node.join("session/session.js");
         Host::run(Command::new("node").arg(example("javascript/serve.mjs")).arg(transpiled).arg(folder))
     });
+}
+
+#[test]
+fn the_example_in_rust_serves_what_it_makes_up() {
+    // Where cargo puts examples: beside the program.
+    let example = Path::new(env!("CARGO_BIN_EXE_multiclient")).with_file_name("examples").join("embed");
+    let host = Host::run(&mut Command::new(example));
+    let mut connection = Connection::to(host.address);
+    connection.get("/").is(200, b"Ask for /hours/0 to /hours/23.\n");
+    let hour = connection.get("/hours/7");
+    hour.is(200, b"It is 7 o'clock.\n");
+    let tag = format!("If-None-Match: {}", hour.said("ETag"));
+    connection.ask("GET", "/hours/7", &[&tag]).is(304, b"");
+    connection.get_range("/hours/7", "bytes=0-4").is(206, b"It is");
+    for missing in ["/hours/24", "/hours/", "/hours/%2e%2e/index.html", "/x"] {
+        let status = connection.get(missing).status();
+        assert!(status == 404 || (missing.contains("index") && status == 200), "{missing}: {status}");
+    }
+    assert_eq!(connection.get("/hours").status(), 301);
+    drop(connection);
+    assert!(host.line().starts_with("client 1 "), "its journal hears of it");
 }

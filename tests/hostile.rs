@@ -174,7 +174,7 @@ fn a_limit_names_its_bound_and_the_function_that_ran_into_it() {
     {
         let said = arena.ask_for(fault).ended.to_string();
         let function = said.strip_prefix(bound).unwrap_or_else(|| panic!("{fault} ended as {said:?}"));
-        assert!(function.starts_with("multiclient_guest::faulty::"), "{fault} was in {function:?}");
+        assert!(function.starts_with("multiclient_session::faulty::"), "{fault} was in {function:?}");
     }
 }
 

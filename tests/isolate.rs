@@ -55,7 +55,7 @@ fn every_claim_holds_and_the_controls_fail() {
         assert_eq!(claim["control"]["verdict"] == "broken", must_fail, "{claim}");
     }
     let junit = fs::read_to_string(junit).expect("it is written");
-    assert!(junit.contains("tests=\"10\" failures=\"0\" errors=\"0\""), "{junit}");
+    assert!(junit.contains("tests=\"11\" failures=\"0\" errors=\"0\""), "{junit}");
     let html = fs::read_to_string(html).expect("it is written");
     assert!(html.contains("; undisturbed ") && html.contains("guest: the built-in one, with faults"), "{html}");
     assert!(html.contains("<svg") && !html.contains("http"), "one page, and nothing from elsewhere");

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -221,6 +221,19 @@ fn the_guest_is_swapped_while_clients_stay_and_a_bad_one_is_refused() {
     server.signal(Signal::HUP);
     server.wait_for_lines(2, "for new clients from now on");
     stays.get("/film.mp4").is(200, b"film");
+    server.get("/film.mp4").is(200, b"film");
+}
+
+#[test]
+fn fewer_clients_than_asked_for_are_said_where_descriptors_are_few() {
+    let folder = Folder::new();
+    let film = folder.file("film.mp4", "film");
+    let mut command = Command::new("sh");
+    let limited = "ulimit -n 1024; exec \"$0\" \"$@\"";
+    command.args(["-c", limited, env!("CARGO_BIN_EXE_multiclient"), text(&film), "0"]).stdin(Stdio::null());
+    let server = Server::run(command);
+    server.wait_for_line("note     688 clients at once and not 1000");
+    server.wait_for_line("688 clients, 128 per address");
     server.get("/film.mp4").is(200, b"film");
 }
 

@@ -679,6 +679,8 @@ fn a_producer_that_is_as_fast_as_can_be_fills_nothing() {
                 written.fetch_add(piece.len() as u64, Ordering::Relaxed);
             }
         });
+        // Also when something below fails.
+        let _stops = Stops(&stop);
         let began = Instant::now();
         let mut most = 0;
         while began.elapsed() < Duration::from_secs(2) {
@@ -690,12 +692,19 @@ fn a_producer_that_is_as_fast_as_can_be_fills_nothing() {
             connection.read_into(&mut piece);
             most = most.max(server.memory_bytes());
         }
-        stop.store(true, Ordering::Relaxed);
         assert!(most < (4 << 20) + BESIDES, "{most} bytes in memory");
     });
     let written = written.into_inner();
     assert!(written > 64 << 20, "it was fast: {written}");
     assert_eq!(server.stop().code, Some(0));
+}
+
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]

@@ -1,17 +1,46 @@
-//! A server inside another program: `cargo run --release --example embed -- movie.mp4`
+//! A server inside another program, with sources and a journal of its own: `cargo run --example embed`
 //!
-//! Serves one file on any free port to at most fifty clients, says how each of them ended, and stops when
-//! a line is typed.
+//! Serves what this program makes up: `/`, `/hours/0` to `/hours/23`. It tells how every client ended, and
+//! stops when a line is typed or its input ends.
 
 #![allow(clippy::print_stdout, reason = "an example speaks to whoever runs it")]
 
-use std::path::PathBuf;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{env, io};
 
-use multiclient::{Guest, Journal, Life, Limits, Server, Sources, listen};
+use multiclient::{Content, Guest, Journal, Life, Limits, Named, Publisher, Refusal, Server, Sources, listen};
 
+/// Publishes a text for each hour of the day. They are made once, and shared by all clients.
+#[derive(Debug)]
+struct Hours {
+    index: Arc<Content>,
+    hours: Vec<Arc<Content>>,
+}
+
+impl Hours {
+    fn new() -> io::Result<Self> {
+        let hour = |hour| Ok(Arc::new(Content::bytes(format!("It is {hour} o'clock.\n").as_bytes())?.versioned("1")));
+        let index = Content::bytes(b"Ask for /hours/0 to /hours/23.\n")?.typed("text/plain");
+        Ok(Self { index: Arc::new(index), hours: (0..24).map(hour).collect::<io::Result<_>>()? })
+    }
+}
+
+impl Publisher for Hours {
+    fn open(&self, name: &[u8]) -> Result<Named, Refusal> {
+        match std::str::from_utf8(name).map_err(|_| Refusal::NotFound)? {
+            "" | "hours" => Ok(Named::Folder),
+            "index.html" => Ok(Named::Content(Arc::clone(&self.index))),
+            name => {
+                let hour = name.strip_prefix("hours/").and_then(|hour| hour.parse::<usize>().ok());
+                let hour = hour.and_then(|hour| self.hours.get(hour)).ok_or(Refusal::NotFound)?;
+                Ok(Named::Content(Arc::clone(hour)))
+            }
+        }
+    }
+}
+
+/// Says how clients end.
 struct Ends;
 
 impl Journal for Ends {
@@ -21,10 +50,9 @@ impl Journal for Ends {
 }
 
 fn main() -> anyhow::Result<()> {
-    let path = env::args_os().nth(1).map(PathBuf::from).ok_or_else(|| anyhow::anyhow!("which file?"))?;
     let limits = Limits { clients: 50, ..Limits::default() };
     let guest = Arc::new(Guest::built_in(&limits)?);
-    let server = Server::new(guest, Sources::at(&path)?, limits)
+    let server = Server::new(guest, Sources::own(Hours::new()?), limits)
         .journal(Arc::new(Ends))
         .start(vec![listen::tcp("127.0.0.1:0".parse()?)?])?;
     println!("http://{}/", server.addresses()[0]);

@@ -22,7 +22,7 @@ use multiclient::{
 use crate::health::Ill;
 use crate::similar;
 
-/// Serves a file or a folder over HTTP to many clients, each in a fresh WebAssembly sandbox.
+/// Serves files, folders and live media over HTTP to many clients, each in a fresh WebAssembly sandbox.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, max_term_width = 100)]
 pub(crate) struct Arguments {
@@ -77,7 +77,7 @@ pub(crate) struct Isolate {
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 
-    /// Try this claim only (repeatable): crash, hang, memory, handles, data, bandwidth, floods, authority, remains, bytes
+    /// Try this claim only (repeatable): crash, hang, memory, handles, data, bandwidth, floods, authority, remains, bytes, live
     #[arg(long, value_name = "CLAIM", value_delimiter = ',')]
     only: Vec<Claim>,
 
@@ -226,7 +226,7 @@ pub(crate) struct Serve {
     burst: u64,
 
     /// How much further than it began a client may fall behind a live source before it is ended
-    #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = size, env = "MULTICLIENT_LAG", help_heading = "Live")]
+    #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = size, env = "MULTICLIENT_LAG", hide_short_help = true, help_heading = "Live")]
     lag: u64,
 
     /// Let the writer wait while nobody watches and the buffer is full, instead of losing the oldest bytes

@@ -172,10 +172,19 @@ fn feel(health: &Health) -> Result<ExitCode, Failure> {
 
 /// Serves until it is told to stop.
 fn serve(serve: &Serve, began: Instant) -> Result<ExitCode, Failure> {
-    raise_descriptor_limit();
-    let limits = serve.limits();
+    let mut limits = serve.limits();
+    let room = room_for_clients(raise_descriptor_limit(), limits.reserve);
+    if room < limits.clients && !serve.quiet {
+        tell(format_args!(
+            "note     {room} clients at once and not {}: this process may have no more descriptors\n  see  ulimit -n",
+            limits.clients
+        ));
+    }
+    limits.clients = limits.clients.min(room);
     let sources = serve.sources()?;
     let listeners = bind(serve)?;
+    // Before it is read: what changes from here on is a change.
+    let seen = serve.guest.as_deref().and_then(fingerprint);
     let (guest, guest_name) = serve.guest(&limits)?;
     let guest = Arc::new(guest);
     let log = match serve.log_format() {
@@ -198,7 +207,7 @@ fn serve(serve: &Serve, began: Instant) -> Result<ExitCode, Failure> {
         intro.say(&server, serve, began);
     }
     let programs = (serve.log == LogFormat::Json).then_some(&*journal);
-    run(&server, serve, &limits, &signals, programs);
+    run(&server, serve, &limits, &signals, programs, seen);
     // While they are still listened on: later they may be the next server's.
     for address in serve.addresses() {
         if let Address::Unix(path) = address {
@@ -231,6 +240,7 @@ fn run(
     limits: &Limits,
     signals: &mpsc::Receiver<Told>,
     programs: Option<&dyn Journal>,
+    mut seen: Option<Fingerprint>,
 ) {
     let swap_guest = || {
         let line = swap_guest(server, serve, limits);
@@ -239,7 +249,6 @@ fn run(
             None => tell_in_passing(line),
         }
     };
-    let mut seen = serve.guest.as_deref().and_then(fingerprint);
     loop {
         // The sender lives as long as the process.
         match signals.recv_timeout(WATCH) {
@@ -262,7 +271,9 @@ fn run(
 const WATCH: Duration = Duration::from_millis(500);
 
 /// What of a file is different when it has changed.
-fn fingerprint(path: &Path) -> Option<(SystemTime, u64, u64)> {
+type Fingerprint = (SystemTime, u64, u64);
+
+fn fingerprint(path: &Path) -> Option<Fingerprint> {
     let metadata = path.metadata().ok()?;
     Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }
@@ -320,12 +331,21 @@ fn signals() -> io::Result<mpsc::Receiver<Told>> {
     Ok(signals)
 }
 
-/// A client is a descriptor, and the usual limit of 1,024 is there for programs that use `select`.
-fn raise_descriptor_limit() {
+/// A client is a descriptor, and the usual limit of 1,024 is there for programs that use `select`. How many
+/// there may be now.
+fn raise_descriptor_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Where it cannot be raised, accepting waits when there are too many.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
+    let allowed = if raised { maximum } else { current };
+    allowed.map_or(usize::MAX, |allowed| usize::try_from(allowed).unwrap_or(usize::MAX))
+}
+
+/// How many clients so many descriptors are enough for. Some are kept for files, or everybody could
+/// connect and nobody be served.
+fn room_for_clients(descriptors: usize, reserve: usize) -> usize {
+    const FOR_FILES: usize = 320;
+    descriptors.saturating_sub(reserve + FOR_FILES).max(descriptors / 3).max(1)
 }
 
 fn bind(serve: &Serve) -> Result<Vec<OwnedFd>, Failure> {

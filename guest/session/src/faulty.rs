@@ -95,7 +95,7 @@ impl Session {
                 }
             }
             b"leak" => {
-                core::mem::forget(Vec::<u8>::with_capacity(256 << 10));
+                core::mem::forget(black_box(Vec::<u8>::with_capacity(256 << 10)));
                 (0..1_000).for_each(|_| new_handle());
                 Vec::from([Action::Send(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()), Action::Receive])
             }

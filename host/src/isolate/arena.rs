@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 
 use super::{CANARY, CANARY_DIGITS, Failure, Noise, Plan, Weakness};
 use crate::sandbox::Sharing;
-use crate::{Capsules, Ended, Guest, Inspection, Journal, Life, Limits, Running, Server, Sources, listen};
+use crate::{Capsules, Ended, Guest, Inspection, Journal, Life, Limit, Limits, Live, Running, Server, Sources, listen};
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +65,15 @@ pub(super) struct Arena {
 #[derive(Debug, Default)]
 pub(super) struct Ends {
     host_faults: AtomicU64,
+    lagged: AtomicU64,
     first_fault: Mutex<Option<String>>,
 }
 
 impl Journal for Ends {
     fn ended(&self, life: &Life) {
+        if let Ended::OverLimit { limit: Limit::Lag, .. } = life.ended {
+            self.lagged.fetch_add(1, Ordering::Relaxed);
+        }
         if let Ended::HostFault(what) = &life.ended {
             self.host_faults.fetch_add(1, Ordering::Relaxed);
             self.first_fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| what.clone());
@@ -77,6 +82,11 @@ impl Journal for Ends {
 }
 
 impl Ends {
+    /// Clients that fell too far behind a live source.
+    pub(super) fn lagged(&self) -> u64 {
+        self.lagged.load(Ordering::Relaxed)
+    }
+
     pub(super) fn host_faults(&self) -> u64 {
         self.host_faults.load(Ordering::Relaxed)
     }
@@ -141,21 +151,32 @@ impl<'a> Ground<'a> {
 
     /// A server of what is published.
     pub(super) fn arena(&self, role: Role) -> Result<Arena, Failure> {
-        self.serve(&self.published, role, None)
+        self.serve(self.sources(&self.published)?, role, None)
+    }
+
+    /// A server of what comes from this pipe, as `/live`.
+    pub(super) fn live_arena(&self, input: OwnedFd) -> Result<Arena, Failure> {
+        let live = Live { lag: 1 << 20, burst: 0, ..Live::default() };
+        let sources = Sources::stream("live", input, live).map_err(Failure::of("there is nothing to serve"))?;
+        self.serve(sources, Role::Fresh, None)
+    }
+
+    fn sources(&self, published: &Path) -> Result<Sources, Failure> {
+        Sources::at(published).map_err(Failure::of("there is nothing to serve"))
     }
 
     /// The same, and the lives of all its clients are recorded.
     pub(super) fn recorded_arena(&self, role: Role) -> Result<Arena, Failure> {
         let capsules = tempfile::tempdir().map_err(Failure::of("capsules cannot be kept"))?;
-        self.serve(&self.published, role, Some(capsules))
+        self.serve(self.sources(&self.published)?, role, Some(capsules))
     }
 
     /// A server of the files that were made for the trials, whatever else is published.
     pub(super) fn arena_of_made(&self) -> Result<Arena, Failure> {
-        self.serve(&self.made, Role::Fresh, None)
+        self.serve(self.sources(&self.made)?, Role::Fresh, None)
     }
 
-    fn serve(&self, published: &Path, role: Role, capsules: Option<TempDir>) -> Result<Arena, Failure> {
+    fn serve(&self, sources: Sources, role: Role, capsules: Option<TempDir>) -> Result<Arena, Failure> {
         let weakness = self.plan.weakness;
         let shares = role == Role::Shared || weakness == Some(Weakness::SharedInstance);
         let sharing = if shares { Sharing::Instance(Arc::default()) } else { Sharing::Nothing };
@@ -166,7 +187,6 @@ impl<'a> Ground<'a> {
         };
         let ends = Arc::new(Ends::default());
         let journal: Arc<dyn Journal> = Arc::<Ends>::clone(&ends);
-        let sources = Sources::at(published).map_err(Failure::of("there is nothing to serve"))?;
         let failed = || Failure::of::<io::Error>("a server cannot be started");
         let listener = listen::tcp((Ipv4Addr::LOCALHOST, 0).into()).map_err(failed())?;
         let mut server = Server::new(guest, sources, limits).sharing(sharing).journal(journal);

@@ -51,7 +51,7 @@ pub(super) fn attackers(claim: Claim) -> Vec<Attacker> {
         Claim::Bandwidth => vec![read_greedily, ask_and_read_nothing],
         Claim::Floods => vec![be_silent, send_heads_slowly, half_close, reset],
         Claim::Bytes => vec![send_noise; 2],
-        Claim::Authority | Claim::Remains => Vec::new(),
+        Claim::Authority | Claim::Remains | Claim::Live => Vec::new(),
     }
 }
 

@@ -26,11 +26,13 @@ pub enum Claim {
     Remains,
     /// Bytes that are no request.
     Bytes,
+    /// Viewers of something live that stall, leave or crash.
+    Live,
 }
 
 impl Claim {
     /// All of them, in the order in which they are tried.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Crash,
         Self::Hang,
         Self::Memory,
@@ -41,6 +43,7 @@ impl Claim {
         Self::Authority,
         Self::Remains,
         Self::Bytes,
+        Self::Live,
     ];
 
     /// One word for it.
@@ -56,6 +59,7 @@ impl Claim {
             Self::Authority => "authority",
             Self::Remains => "remains",
             Self::Bytes => "bytes",
+            Self::Live => "live",
         }
     }
 
@@ -72,6 +76,7 @@ impl Claim {
             Self::Authority => "authority stays in",
             Self::Remains => "nothing is left",
             Self::Bytes => "bad bytes stay in",
+            Self::Live => "live viewers stay apart",
         }
     }
 
@@ -88,6 +93,7 @@ impl Claim {
             Self::Authority => "guests open and list names that lead elsewhere",
             Self::Remains => "clients live and end in many ways",
             Self::Bytes => "clients send mutated requests and noise",
+            Self::Live => "viewers of a live source stall, leave and crash",
         }
     }
 

@@ -9,6 +9,7 @@
 mod arena;
 mod attack;
 mod claim;
+mod live;
 mod page;
 mod report;
 mod trial;

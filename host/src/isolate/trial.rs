@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::arena::{Footprint, Ground, Role, descriptors_left, limits, resident_bytes};
 use super::attack::{self, Field, Found, MEMORY_ATTACKERS};
 use super::claim::Claim;
+use super::live::live;
 use super::report::{Control, Measure, Outcome, Unit, Verdict};
 use super::victims::{Sample, Victims};
 use super::{Failure, Noise};
@@ -92,6 +93,7 @@ pub(super) fn outcome(ground: &Ground<'_>, claim: Claim) -> Result<Outcome, Fail
     match claim {
         Claim::Authority => authority(ground),
         Claim::Remains => remains(ground),
+        Claim::Live => live(ground),
         _ => beside_attackers(ground, claim),
     }
 }
