@@ -284,13 +284,13 @@ fn two_servers_behind_haproxy_are_restarted_in_turn_and_no_request_fails() {
             });
         }
         for _ in 0..ROUNDS {
-            for at in 0..servers.len() {
+            for (at, address) in addresses.iter().enumerate() {
                 servers.iter().for_each(|server| serves_more(server, BUSY));
                 let stopped = servers.remove(at).stop();
                 assert_eq!(stopped.code, Some(0), "nobody was cut off: {}", stopped.summary());
                 // For so long there is nobody at this address.
                 servers.iter().for_each(|server| serves_more(server, BUSY));
-                servers.insert(at, start(&addresses[at]));
+                servers.insert(at, start(address));
             }
         }
         servers.iter().for_each(|server| serves_more(server, BUSY));

@@ -40,7 +40,8 @@ fn main() {
     let component = path.map(|path| std::fs::read(path).expect("the guest can be read"));
     let lives = Lives::new(component).expect("the guest is in order");
     let (mut session, mut another) = (Session::new(Settings::default()), Session::new(Settings::default()));
-    let mut works: Vec<(&str, Box<dyn FnMut() + '_>)> = vec![
+    type Work<'a> = (&'a str, Box<dyn FnMut() + 'a>);
+    let mut works: Vec<Work<'_>> = vec![
         ("an instance with its session, made and dropped", Box::new(|| drop(black_box(lives.begin())))),
         (
             "a life: instance, session, one exchange, dropped",
