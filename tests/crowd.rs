@@ -143,6 +143,40 @@ fn one_life(server: &Server, kind: usize) {
 }
 
 #[test]
+fn a_file_of_any_size_takes_no_memory_and_is_not_read_into_any() {
+    const HUGE: u64 = 1 << 30;
+    let _turn = alone();
+    let folder = Folder::new();
+    folder.hollow_file("huge.mp4", HUGE);
+    folder.file("small.ts", "small");
+    let server = Server::start(folder.path(), &[]);
+    server.get("/small.ts").is(200, b"small");
+    let before = (server.memory_bytes(), server.reads());
+
+    let mut connection = server.connect();
+    connection.ask_for("GET", "/huge.mp4", &[]);
+    assert_eq!(connection.head().said("Content-Length"), HUGE.to_string());
+    let (mut left, mut buffer) = (HUGE, vec![0; 1 << 20]);
+    while left > 0 {
+        let piece = left.min(buffer.len() as u64) as usize;
+        let came = connection.read_into(&mut buffer[..piece]);
+        assert!(came > 0, "{left} bytes are missing");
+        left -= came as u64;
+    }
+    let after = (server.memory_bytes(), server.reads());
+    assert!(after.0 < before.0 + (1 << 20), "{} bytes of memory more", after.0 - before.0);
+    // Each call moved more than all that the server has to read into: the bytes did not come that way.
+    let (calls, bytes) = (after.1.0 - before.1.0, after.1.1 - before.1.1);
+    assert!(bytes >= HUGE && bytes / calls > 32 << 10, "{bytes} bytes by {calls} calls");
+    // The guests of both had the same memory.
+    let of = |line: String| {
+        line.split(" mem ").nth(1).map(str::to_owned).and_then(|rest| rest.split(" cpu").next().map(str::to_owned))
+    };
+    let small = of(server.wait_for_line("/small.ts 200"));
+    assert_eq!(of(server.wait_for_line("/huge.mp4 200")), small);
+}
+
+#[test]
 fn a_client_that_stops_reading_delays_nobody() {
     let _turn = alone();
     let folder = Folder::new();

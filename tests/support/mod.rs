@@ -182,6 +182,17 @@ impl Server {
         kib.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("there is a line for Rss") * 1024
     }
 
+    /// How many calls that read the server has made, whatever from, and how many bytes came by them. A
+    /// `sendfile` is one of them.
+    pub(crate) fn reads(&self) -> (u64, u64) {
+        let io = fs::read_to_string(self.proc("io")).expect("the server runs");
+        let value = |name: &str| {
+            let line = io.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel counts them");
+            line.trim().parse().expect("it is a number")
+        };
+        (value("syscr:"), value("rchar:"))
+    }
+
     fn proc(&self, of: &str) -> PathBuf {
         Path::new("/proc").join(self.process.id().to_string()).join(of)
     }
