@@ -225,7 +225,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = bytes, env = "MULTICLIENT_BURST", hide_short_help = true, help_heading = "Live")]
     burst: u64,
 
-    /// How much further than it began a client may fall behind a live source before it is ended
+    /// How much further than it began a client may fall behind a live source before it is ended; 2M at least
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = size, env = "MULTICLIENT_LAG", hide_short_help = true, help_heading = "Live")]
     lag: u64,
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::journal::{Size, Took};
+use crate::quantity::{Size, Took};
 
 /// Why a client's life was over.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -60,6 +60,7 @@ pub mod listen;
 // For `benches/`, and no promise to anybody.
 #[doc(hidden)]
 pub mod micro;
+mod quantity;
 mod redact;
 mod replay;
 mod sandbox;

@@ -12,7 +12,7 @@ use super::live::live;
 use super::report::{Control, Measure, Outcome, Unit, Verdict};
 use super::victims::{Sample, Victims};
 use super::{Failure, Noise};
-use crate::journal::Size;
+use crate::quantity::Size;
 use crate::sandbox::KEPT_RESIDENT;
 
 /// What victims saw during a trial, to be drawn.
