@@ -230,7 +230,9 @@ impl Life {
             end = now.window.end;
             now.window.start = end;
         });
-        self.give_back(0, end)
+        // Whole pages: of one that is given back in part the rest is cleared, and may be on its way to somebody.
+        const PAGE: u64 = 4 << 10;
+        self.give_back(0, end / PAGE * PAGE)
     }
 
     /// Gives bytes back that are in nobody's window any more. Nobody passes them: whoever does holds what
