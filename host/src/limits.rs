@@ -128,8 +128,10 @@ pub(crate) const RECEIVED_BYTES: usize = 16 << 10;
 /// Entries in one listing: part of the contract. A folder with more is not for reading by eye.
 pub(crate) const LISTING_ENTRIES: usize = 4_096;
 
-/// Bytes passed before others get their turn. Half a millisecond of copying on a slow machine.
-pub(crate) const PASS_BYTES: u64 = 512 << 10;
+/// Bytes passed before others get their turn: two milliseconds of copying on a slow machine, which only a
+/// client that reads as fast as they come can take at once. With a quarter of it, eight downloads at once
+/// cost a third more.
+pub(crate) const PASS_BYTES: u64 = 2 << 20;
 
 /// A pass of at most this many bytes is copied behind the head that goes before it and leaves with it:
 /// reading so little is cheaper than handing the kernel a file.
@@ -148,9 +150,9 @@ pub(crate) const LINGER_BYTES: usize = 1 << 20;
 /// gives its thread to the other clients and goes on beside them.
 pub(crate) const TICK: Duration = Duration::from_millis(2);
 
-/// Ticks without a call before that clock stops. Starting it again costs a system call, which a steady
-/// trickle of clients should not pay each time.
-pub(crate) const QUIET_TICKS: u32 = 500;
+/// Ticks without a call before that clock stops, a tenth of a second. Starting it again costs a system call,
+/// which a steady trickle of clients should not pay each time; ticking on costs the downloads that go on.
+pub(crate) const QUIET_TICKS: u32 = 50;
 
 /// Guests of one loop that may compute for long at once, taking turns on one core. Each is a thread that
 /// mostly waits. Who wants to be one more is ended: it would have to keep its loop from all others.
