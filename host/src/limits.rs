@@ -259,10 +259,10 @@ pub(crate) const FOLLOW_REST: Duration = Duration::from_millis(25);
 /// How long it rests at most, where the kernel does not tell of changes.
 pub(crate) const FOLLOW_LOOK: Duration = Duration::from_millis(500);
 
-/// Files that are kept open for whoever asks for them next: more than are asked for in a second by most.
+/// Files that are kept open for whoever asks for them next: more than are asked for at once by most.
 /// Others are opened for each client.
 pub(crate) const OPEN_FILES: usize = 256;
 
 /// How long nobody may ask for such a file before it is closed; it may take twice as long. Short, because
 /// a file that was deleted takes its space until then.
-pub(crate) const OPEN_FILES_KEPT: Duration = Duration::from_secs(1);
+pub(crate) const OPEN_FILES_KEPT: Duration = Duration::from_millis(100);
