@@ -53,8 +53,8 @@ impl Client {
         let shared = Arc::clone(&self.shared);
         let (client, peer) = (self.number, self.peer);
         let mut life = Living::new(self, accepted);
-        // A client that says nothing costs the wait for its first bytes. What comes after that takes four
-        // times as much, and is made when they have come.
+        // A client that says nothing costs the wait for its first bytes. What comes after that takes more,
+        // and is made when they have come.
         let lived = match life.receive().await {
             Ok(plan) => Box::pin(life.run(plan)).await,
             Err(ended) => Err(ended),
@@ -335,8 +335,9 @@ impl Living {
         let shared = Arc::clone(&self.client.shared);
         let patience = shared.limits.stall_timeout;
         let listing = timeout(patience, async {
-            let _place = self.client.shared.listings.acquire().await;
-            task::spawn_blocking(move || shared.sources.list(&name)).await
+            let place = Arc::clone(&shared.listings).acquire_owned().await;
+            // The place is taken as long as the thread is, also where nobody waits for it any more.
+            task::spawn_blocking(move || (shared.sources.list(&name), place).0).await
         });
         let listing = listing.await;
         let listing = listing.map_err(|_| Ended::SourceFailed("the folder takes too long to read".into()))?;

@@ -69,6 +69,8 @@ fn first_line(address: &SockAddr, host: &str, deadline: Instant) -> io::Result<V
         left => Ok(left),
     };
     let mut socket = Socket::new(Domain::from(i32::from(address.family())), Type::STREAM, None)?;
+    // A unix socket whose queue is full lets one wait to be connected, for as long as to send.
+    socket.set_write_timeout(Some(left()?))?;
     if address.is_unix() {
         socket.connect(address)?;
     } else {

@@ -73,7 +73,7 @@ pub(crate) struct Shared {
     keeper: Option<Keeper>,
     pub(crate) sharing: Sharing,
     /// Places for those who want a folder read.
-    pub(crate) listings: Semaphore,
+    pub(crate) listings: Arc<Semaphore>,
     crowd: Arc<Crowd>,
     numbers: AtomicU64,
 }
@@ -153,7 +153,7 @@ impl Server {
             settings: self.settings,
             journal: self.journal,
             sharing: self.sharing,
-            listings: Semaphore::new(LISTINGS),
+            listings: Arc::new(Semaphore::new(LISTINGS)),
             crowd: Arc::default(),
             numbers: AtomicU64::new(0),
         });
