@@ -1,19 +1,20 @@
-//! Why a client's life was over, and what it came to.
+//! Why a client's connection ended, and what it came to.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::quantity::{Size, Took};
 
-/// Why a client's life was over.
+/// Why a client's connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ended {
     /// The session closed, and everything it sent is on its way.
     Finished,
     /// The client went away before that.
     Disconnected,
     /// The client kept the server waiting for too long.
-    TimedOut(Phase),
+    TimedOut(Timeout),
     /// The guest or the client wanted more than a client may have.
     OverLimit {
         /// Of what.
@@ -34,59 +35,63 @@ pub enum Ended {
     SourceFailed(String),
     /// The server stopped and did not wait any longer.
     ShutDown,
-    /// The client was closed at once.
-    TurnedAway(Reason),
+    /// The client was disconnected right after it was accepted.
+    Rejected(Rejection),
     /// The host failed. Always worth a report.
     HostFault(String),
 }
 
-/// What a client was doing when its time was up.
+/// What a client was doing when its time was up: the timeout that it exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+#[non_exhaustive]
+pub enum Timeout {
     /// Sending a request.
-    Head,
+    Header,
     /// Being silent between two requests.
     Idle,
-    /// Not reading what was sent to it.
+    /// Not accepting what was sent to it.
     Stall,
-    /// Waiting for a source that gave nothing.
+    /// Waiting for a source that produced nothing.
     Source,
 }
 
-/// Why a client was turned away.
+/// Why a client was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+#[non_exhaustive]
+pub enum Rejection {
     /// The server was full, and so was its reserve.
-    Full,
+    MaxClients,
     /// Its address had as many clients as one may have.
-    Address,
-    /// Too many clients of its address had ended by their guest's fault, not long ago.
-    Penalty,
+    PerAddress,
+    /// Too many connections of its address had failed their guest not long ago.
+    Faults,
 }
 
-/// A bound that a guest or its client ran into.
+/// A limit that a guest or its client exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Limit {
     /// Memory of its instance, in bytes.
     Memory(u64),
     /// CPU time for one event.
     Cpu(Duration),
-    /// CPU time without anything moved to or from its client.
-    Progress(Duration),
+    /// CPU time without a byte moved to or from its client.
+    IdleCpu(Duration),
     /// Memory of the host for one list of actions, in bytes.
-    Actions(u64),
-    /// How far a client may be behind a live source.
+    ActionBytes(u64),
+    /// How far a client may fall behind the live edge.
     Lag,
     /// Guests at once that compute for long.
-    Turn,
+    SlowLane,
 }
 
 /// A rule of the contract that a guest broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Breach {
     /// No action says what is waited for.
     NoWait,
-    /// An action stands behind the one that waits.
+    /// An action follows the one that waits.
     ActionAfterWait,
     /// A list is longer than allowed.
     TooManyActions(usize),
@@ -98,40 +103,41 @@ pub enum Breach {
     OutsideWindow,
 }
 
-/// One client's life, when it is over.
+/// One client's connection, after it closed.
 #[derive(Clone, Debug)]
-pub struct Life {
+#[non_exhaustive]
+pub struct Closed {
     /// Counts the clients of a server, from 1.
     pub client: u64,
-    /// Where it came from; none for a unix socket.
+    /// The client's address; none for a unix socket.
     pub peer: Option<std::net::SocketAddr>,
-    /// Why it is over.
+    /// Why it ended.
     pub ended: Ended,
-    /// Bytes that came from the client.
+    /// Bytes received from the client.
     pub bytes_in: u64,
-    /// Bytes that went to the client.
+    /// Bytes sent to the client.
     pub bytes_out: u64,
     /// Exchanges that the guest reported.
     pub exchanges: u64,
     /// The most memory that its guest had; 0 if it never had one.
-    pub memory_peak: usize,
+    pub memory_peak: u64,
     /// How long its guest was computing.
     pub cpu: Duration,
-    /// What its guest wrote to stdout and stderr, as far as that is kept, and how much is not. Always empty for the guest that
-    /// is built in.
+    /// What its guest wrote to stdout and stderr, as far as that is kept, and how much is not. Always empty
+    /// for the built-in guest.
     pub output: String,
-    /// The file that it is recorded in, within the folder for such.
+    /// The capsule that it is recorded in, within the folder for capsules.
     pub capsule: Option<String>,
     /// From accept to close.
     pub duration: Duration,
 }
 
-impl Life {
-    pub(crate) fn turned_away(client: u64, peer: Option<std::net::SocketAddr>, reason: Reason) -> Self {
+impl Closed {
+    pub(crate) fn rejected(client: u64, peer: Option<std::net::SocketAddr>, reason: Rejection) -> Self {
         Self {
             client,
             peer,
-            ended: Ended::TurnedAway(reason),
+            ended: Ended::Rejected(reason),
             bytes_in: 0,
             bytes_out: 0,
             exchanges: 0,
@@ -146,9 +152,9 @@ impl Life {
     /// Whether nobody did anything out of the ordinary: not worth a line in the log.
     pub fn is_ordinary(&self) -> bool {
         match self.ended {
-            Ended::Finished | Ended::Disconnected | Ended::TimedOut(Phase::Idle) => true,
+            Ended::Finished | Ended::Disconnected | Ended::TimedOut(Timeout::Idle) => true,
             // Browsers connect in advance, and then have nothing to ask.
-            Ended::TimedOut(Phase::Head) => self.bytes_in == 0,
+            Ended::TimedOut(Timeout::Header) => self.bytes_in == 0,
             _ => false,
         }
     }
@@ -165,7 +171,7 @@ impl Ended {
         "contract-breach",
         "source-failed",
         "shut-down",
-        "turned-away",
+        "rejected",
         "host-fault",
     ];
 
@@ -180,41 +186,41 @@ impl Ended {
             Self::Breach(_) => "contract-breach",
             Self::SourceFailed(_) => "source-failed",
             Self::ShutDown => "shut-down",
-            Self::TurnedAway(_) => "turned-away",
+            Self::Rejected(_) => "rejected",
             Self::HostFault(_) => "host-fault",
         }
     }
 
-    /// Which phase, limit, rule or reason it was, where there are several: one word that stays the same
-    /// between versions.
+    /// Which timeout, limit, rule or reason it was, where there are several: the name of the flag where there
+    /// is one. Stays the same between versions.
     pub fn which(&self) -> Option<&'static str> {
         Some(match self {
-            Self::TimedOut(phase) => match phase {
-                Phase::Head => "head",
-                Phase::Idle => "idle",
-                Phase::Stall => "stall",
-                Phase::Source => "source",
+            Self::TimedOut(timeout) => match timeout {
+                Timeout::Header => "header-timeout",
+                Timeout::Idle => "idle-timeout",
+                Timeout::Stall => "stall-timeout",
+                Timeout::Source => "source-timeout",
             },
             Self::OverLimit { limit, .. } => match limit {
                 Limit::Memory(_) => "memory",
                 Limit::Cpu(_) => "cpu",
-                Limit::Progress(_) => "progress",
-                Limit::Actions(_) => "actions",
+                Limit::IdleCpu(_) => "idle-cpu",
+                Limit::ActionBytes(_) => "action-bytes",
                 Limit::Lag => "lag",
-                Limit::Turn => "turn",
+                Limit::SlowLane => "slow-lane",
             },
             Self::Breach(breach) => match breach {
                 Breach::NoWait => "no-wait",
                 Breach::ActionAfterWait => "action-after-wait",
-                Breach::TooManyActions(_) => "too-many-actions",
-                Breach::LongSend(_) => "long-send",
+                Breach::TooManyActions(_) => "max-actions",
+                Breach::LongSend(_) => "max-send",
                 Breach::NothingOpen => "nothing-open",
                 Breach::OutsideWindow => "outside-window",
             },
-            Self::TurnedAway(reason) => match reason {
-                Reason::Full => "full",
-                Reason::Address => "address",
-                Reason::Penalty => "penalty",
+            Self::Rejected(reason) => match reason {
+                Rejection::MaxClients => "max-clients",
+                Rejection::PerAddress => "per-address",
+                Rejection::Faults => "faults",
             },
             _ => return None,
         })
@@ -231,8 +237,8 @@ impl Ended {
     /// Whether it is the guest's doing.
     pub fn is_guests_fault(&self) -> bool {
         match self {
-            // The one is its client's, which reads too slowly; the other that of all who compute for long.
-            Self::OverLimit { limit: Limit::Lag | Limit::Turn, .. } => false,
+            // The client reads too slowly, or too many other guests compute.
+            Self::OverLimit { limit: Limit::Lag | Limit::SlowLane, .. } => false,
             Self::OverLimit { .. } | Self::Trapped { .. } | Self::Breach(_) => true,
             _ => false,
         }
@@ -244,13 +250,13 @@ impl fmt::Display for Ended {
         match self {
             Self::Finished => f.write_str("finished"),
             Self::Disconnected => f.write_str("disconnected"),
-            Self::TimedOut(phase) => write!(f, "timed out: {phase}"),
+            Self::TimedOut(timeout) => write!(f, "timed out: {timeout}"),
             Self::OverLimit { limit, backtrace } => write!(f, "over limit: {limit}{}", In(backtrace)),
             Self::Trapped { message, backtrace } => write!(f, "trapped: {message}{}", In(backtrace)),
             Self::Breach(breach) => write!(f, "contract breach: {breach}"),
             Self::SourceFailed(how) => write!(f, "source failed: {how}"),
             Self::ShutDown => f.write_str("shut down"),
-            Self::TurnedAway(reason) => write!(f, "turned away: {reason}"),
+            Self::Rejected(reason) => write!(f, "rejected: {reason}"),
             Self::HostFault(what) => write!(f, "host fault: {what}"),
         }
     }
@@ -281,23 +287,23 @@ impl From<Limit> for Ended {
     }
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Head => "no whole request",
+            Self::Header => "no complete request",
             Self::Idle => "no further request",
-            Self::Stall => "nothing read of the reply",
-            Self::Source => "the source gave nothing",
+            Self::Stall => "accepted no data",
+            Self::Source => "the source produced nothing",
         })
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Full => "the server is full",
-            Self::Address => "too many clients of its address",
-            Self::Penalty => "too many faults of clients of its address",
+            Self::MaxClients => "the server is full",
+            Self::PerAddress => "too many connections from its address",
+            Self::Faults => "too many failed guests of its address",
         })
     }
 }
@@ -307,10 +313,10 @@ impl fmt::Display for Limit {
         match self {
             Self::Memory(bytes) => write!(f, "memory {}", Size(*bytes)),
             Self::Cpu(time) => write!(f, "cpu {} for one event", Took(*time)),
-            Self::Progress(time) => write!(f, "cpu {} without progress", Took(*time)),
-            Self::Actions(bytes) => write!(f, "{} for a list of actions", Size(*bytes)),
-            Self::Lag => f.write_str("lag behind a live source"),
-            Self::Turn => f.write_str("guests that compute for long"),
+            Self::IdleCpu(time) => write!(f, "cpu {} without a byte moved", Took(*time)),
+            Self::ActionBytes(bytes) => write!(f, "{} for a list of actions", Size(*bytes)),
+            Self::Lag => f.write_str("lag behind the live edge"),
+            Self::SlowLane => f.write_str("guests that compute for long"),
         }
     }
 }
@@ -319,7 +325,7 @@ impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoWait => f.write_str("a list of actions that waits for nothing"),
-            Self::ActionAfterWait => f.write_str("an action behind the one that waits"),
+            Self::ActionAfterWait => f.write_str("an action after the one that waits"),
             Self::TooManyActions(count) => write!(f, "{count} actions in one list"),
             Self::LongSend(bytes) => write!(f, "{bytes} bytes in one send"),
             Self::NothingOpen => f.write_str("a pass or wait without an open source"),

@@ -46,38 +46,45 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("multiclient uses epoll, sendfile and openat2: it builds for Linux only");
 
-mod capsule;
-mod client;
-mod crowd;
+mod contract;
 mod ended;
-mod engine;
-mod foreign;
-pub mod isolate;
 pub mod journal;
-mod keeper;
 mod limits;
-pub mod listen;
-// For `benches/`, and no promise to anybody.
-#[doc(hidden)]
-pub mod micro;
 mod quantity;
-mod redact;
-mod replay;
+mod record;
 mod sandbox;
-mod server;
-mod slow_lane;
+mod serve;
+mod settings;
 mod socket;
 mod sources;
-mod ticker;
+mod sync;
 
-pub use capsule::{Capsule, CapsuleError};
-pub use crowd::Summary;
-pub use ended::{Breach, Ended, Life, Limit, Phase, Reason};
-pub use foreign::{Grant, GuestError, Import, Verdict};
+// For `benches/`, and no promise to anybody.
+#[doc(hidden)]
+pub use sandbox::bench;
+#[cfg(feature = "isolation-testing")]
+#[doc(hidden)]
+pub mod isolation_testing {
+    //! How the trial of isolation switches isolation off for its controls.
+
+    /// Bytes of a slot that stay mapped when its client is gone.
+    pub const KEPT_RESIDENT: usize = crate::sandbox::guest::KEPT_RESIDENT;
+    pub use crate::sandbox::instance::{SharedInstance, Sharing};
+}
+
+pub use contract::{Entry, Refusal};
+pub use ended::{Breach, Closed, Ended, Limit, Rejection, Timeout};
 pub use journal::{Exchange, Journal};
-pub use keeper::Capsules;
 pub use limits::Limits;
-pub use replay::Replay;
-pub use sandbox::{Guest, Inspection};
-pub use server::{Running, Server, Settings};
-pub use sources::{Content, Join, Live, Named, Publisher, Refusal, SourceError, Sources};
+pub use record::capsule::{Capsule, CapsuleError};
+pub use record::keeper::Capsules;
+pub use record::replay::Replay;
+pub use sandbox::guest::Guest;
+pub use sandbox::imports::{Grant, GuestError, Import, Verdict};
+pub use sandbox::inspect::Inspection;
+pub use serve::admission::Summary;
+pub use serve::listen;
+pub use serve::server::{Running, Server};
+pub use serve::shared::OtherLimits;
+pub use settings::Settings;
+pub use sources::{Content, Join, Live, Named, Publisher, SourceError, Sources};

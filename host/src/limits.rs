@@ -4,102 +4,130 @@
 //!
 //! Rule: a wait, a queue or a count anywhere in the host that can be moved from outside has its bound here.
 
-use std::num::NonZeroU64;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// What one client, and all of them together, may take. `Limits::default()` is what the program uses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Each field is a flag of the program of the same name, and the word in the log when it is reached.
+/// `None` means unlimited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Limits {
-    /// Clients at once. A thousand viewers fill a gigabit link at a megabit each; who has more network
-    /// has more memory too, and says so.
-    pub clients: usize,
+    /// Clients at once. A thousand viewers fill a gigabit link at a megabit each; operators with faster
+    /// links usually have more memory and can raise it.
+    pub max_clients: u32,
 
-    /// Clients at once from one address (IPv6: from one /64, which is what one customer gets); 0: any
-    /// number. A browser opens six connections, a download manager sixteen, a household behind one
-    /// address some of each. `127.0.0.1` and `::1` are not counted: that is this machine, and often
-    /// a proxy that brings everybody's clients.
-    pub clients_per_address: usize,
+    /// Clients at once from one address (IPv6: from one /64, which is what one customer gets). A browser
+    /// opens six connections, a download manager sixteen, a household behind one address some of each.
+    /// `127.0.0.1` and `::1` are not counted: that is this machine, and often a proxy with everybody's
+    /// clients.
+    pub per_address: Option<u32>,
 
-    /// Clients beyond `clients` that still get an instance, only to be told that the server is full.
-    /// Each has a second to ask; who comes when these are taken too is closed at once.
-    pub reserve: usize,
+    /// Clients beyond `max_clients` that still get an instance, only to be told that the server is full.
+    /// Each has a second to ask; further clients are rejected at once.
+    pub reserve: u32,
 
-    /// How many clients of one address may end by their guest's fault within ten seconds of each other
-    /// before the address has to stay away for as long; 0: any number. Somebody who has found a way to
-    /// crash guests crashes a few and then waits; a player that stumbles over a bug tries again and is
-    /// served. This machine's own addresses are never kept out.
-    pub faults: u32,
+    /// Blocks an address for 10 s once this many of its connections have failed their guest, each within
+    /// 10 s of the last. An attacker who can crash guests crashes a few and then waits; a player that
+    /// stumbles over a bug tries again and is served. This machine's own addresses are never blocked.
+    pub faults: Option<u32>,
 
-    /// Bytes of all memories and tables of one guest instance. The built-in guest starts with 2
-    /// pages of 64 KiB; a listing of a large folder is what takes the most.
+    /// Bytes of all memories and tables of one guest instance. The built-in guest starts with 2 pages of
+    /// 64 KiB.
     pub memory: u64,
 
-    /// CPU time for one event. A head is parsed in about 10 µs, so this is thousands of times what is
-    /// needed, and still short enough that a guest in an endless loop is soon gone.
-    pub cpu_per_event: Duration,
+    /// CPU time for one event. A header section is parsed in about 10 µs, so this is thousands of times
+    /// what is needed, and still short enough that a guest in an endless loop is soon gone.
+    #[serde(rename = "cpu-us", with = "micros")]
+    pub cpu: Duration,
 
-    /// CPU time in a row without a byte moved to or from the client. Ends a guest that keeps the host
+    /// CPU time in a row without a byte moved to or from the client. Stops a guest that keeps the host
     /// busy with `open` or `wait` for ever.
-    pub cpu_without_progress: Duration,
+    #[serde(rename = "idle-cpu-us", with = "micros")]
+    pub idle_cpu: Duration,
 
     /// How long a client may take from its connection, or from the first byte of a later request, until
-    /// the guest has heard enough to act. Long enough for a phone on a train, short enough that a
-    /// thousand of them waiting costs nothing but sockets.
-    pub head_timeout: Duration,
+    /// the guest has received enough to act. Long enough for a phone on a train, short enough that a
+    /// thousand such clients cost nothing but sockets.
+    #[serde(rename = "header-timeout-us", with = "micros")]
+    pub header_timeout: Duration,
 
     /// How long a client may be silent between two requests. A player that has filled its buffer comes
     /// back within a minute.
+    #[serde(rename = "idle-timeout-us", with = "micros")]
     pub idle_timeout: Duration,
 
-    /// How long a client may take nothing of what is being sent to it. A viewer who has paused longer
-    /// than this connects anew, which every player does by itself.
+    /// How long a client may accept none of the data that is being sent to it. A viewer who has paused
+    /// longer than this connects anew, which every player does by itself.
+    #[serde(rename = "stall-timeout-us", with = "micros")]
     pub stall_timeout: Duration,
 
-    /// How long a source that is live or growing may give nothing before those who wait for it are ended.
-    /// A writer that is started again is back within it.
+    /// How long a source that is live or growing may produce nothing before clients that wait for it are
+    /// disconnected. A writer that is restarted is back within it.
+    #[serde(rename = "source-timeout-us", with = "micros")]
     pub source_timeout: Duration,
 
     /// Exchanges on one connection. A player that asks for a two-hour film in small ranges stays below;
-    /// a client that never leaves starts afresh now and then.
-    pub exchanges: u32,
+    /// a client that never leaves connects anew now and then.
+    pub max_exchanges: u32,
 
-    /// Actions in one list. A guest may use the 64 that the contract allows; a reply with many ranges is
-    /// about 35.
-    pub actions: usize,
+    /// Actions in one list. A guest may use the 64 that the contract allows; a response with many ranges
+    /// has about 35.
+    pub max_actions: u32,
 
-    /// Bytes in one `send`. The largest that the built-in guest sends is the listing of a folder.
-    pub send_bytes: usize,
+    /// Bytes in one `send`.
+    pub max_send: u64,
 
     /// Bytes sent to a client that the kernel may hold before they are on the wire. Small, because it is
     /// what a client that has stopped reading costs in the kernel; large enough to keep a fast network
-    /// busy while the server turns to somebody else.
-    pub unsent_bytes: u32,
+    /// busy while the server turns to other clients.
+    pub unsent: u64,
 
-    /// Bytes that one client gets in a second; none: as many as it takes. A film needs one or two million.
-    pub rate: Option<NonZeroU64>,
+    /// Bytes per second for one client; 0 counts as 1. A film needs one or two million.
+    pub rate: Option<u64>,
 
-    /// How long clients get to finish when the server is asked to stop.
+    /// How long clients get to finish when the server stops.
+    #[serde(rename = "drain-us", with = "micros")]
     pub drain: Duration,
+}
+
+mod micros {
+    //! Durations in a capsule: microseconds.
+
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_micros)
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            clients: 1_000,
-            clients_per_address: 128,
+            max_clients: 1_000,
+            per_address: Some(128),
             reserve: 16,
-            faults: 8,
+            faults: Some(8),
             memory: 8 << 20,
-            cpu_per_event: Duration::from_millis(50),
-            cpu_without_progress: Duration::from_secs(1),
-            head_timeout: Duration::from_secs(10),
+            cpu: Duration::from_millis(50),
+            idle_cpu: Duration::from_secs(1),
+            header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             stall_timeout: Duration::from_secs(30),
             source_timeout: Duration::from_secs(60),
-            exchanges: 10_000,
-            actions: 64,
-            send_bytes: 1 << 20,
-            unsent_bytes: 256 << 10,
+            max_exchanges: 10_000,
+            max_actions: 64,
+            max_send: 1 << 20,
+            unsent: 256 << 10,
             rate: None,
             drain: Duration::from_secs(10),
         }
@@ -110,11 +138,11 @@ impl Limits {
     /// Bytes that the host allocates for one list of actions before it has looked at it: two full sends,
     /// what the actions themselves take, and half a MiB for the rest. Follows the limits that the operator
     /// sets, or those could not be reached.
-    pub(crate) fn list_bytes(&self) -> usize {
-        const ACTION_BYTES: usize = 256;
-        const REST: usize = 512 << 10;
-        let actions = self.actions.saturating_mul(ACTION_BYTES);
-        self.send_bytes.saturating_mul(2).saturating_add(actions).saturating_add(REST)
+    pub(crate) fn action_bytes(&self) -> u64 {
+        const ACTION_BYTES: u64 = 256;
+        const REST: u64 = 512 << 10;
+        let actions = u64::from(self.max_actions).saturating_mul(ACTION_BYTES);
+        self.max_send.saturating_mul(2).saturating_add(actions).saturating_add(REST)
     }
 }
 
@@ -125,8 +153,13 @@ pub(crate) const RESERVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes in one `received` event: part of the contract, and more than nearly every head.
 pub(crate) const RECEIVED_BYTES: usize = 16 << 10;
 
-/// Entries in one listing: part of the contract. A folder with more is not for reading by eye.
-pub(crate) const LISTING_ENTRIES: usize = 4_096;
+/// Entries in one portion of a listing: part of the contract. With names of usual length it takes less than
+/// 100 KiB in the host and in the guest.
+pub(crate) const LISTING_ENTRIES: usize = 1_024;
+
+/// How often a name is looked up again when the kernel says that a folder was renamed meanwhile. At full load
+/// of renames, one look-up in fifteen is told so; eight times in a row is one in two billion.
+pub(crate) const LOOKUP_ATTEMPTS: usize = 8;
 
 /// Bytes passed before others get their turn: two milliseconds of copying on a slow machine, which only a
 /// client that reads as fast as they come can take at once. With a quarter of it, eight downloads at once
@@ -266,3 +299,6 @@ pub(crate) const OPEN_FILES: usize = 256;
 /// How long nobody may ask for such a file before it is closed; it may take twice as long. Short, because
 /// a file that was deleted takes its space until then.
 pub(crate) const OPEN_FILES_KEPT: Duration = Duration::from_millis(100);
+
+/// How long clients that are cut off may take to notice. Only a guest that is computing takes any time.
+pub(crate) const CUT: Duration = Duration::from_secs(2);

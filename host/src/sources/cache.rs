@@ -4,7 +4,7 @@
 //! again its name is looked up, so that a client never gets what the name does not stand for any more.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::Stat;
 use tokio::runtime::Handle;
@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::content::Content;
 use crate::limits::{OPEN_FILES, OPEN_FILES_KEPT};
+use crate::sync::lock;
 
 /// The open files of a server.
 #[derive(Debug, Default)]
@@ -87,8 +88,4 @@ async fn forget(files: Arc<Mutex<HashMap<Vec<u8>, Kept>>>) {
             return;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
+use crate::contract::Window;
 use crate::socket::{Moved, Socket};
 
 /// A sequence of bytes that lies in files, one behind the other. Shared by all clients that have it open.
@@ -165,14 +166,6 @@ pub(crate) enum Lost {
     Behind,
     /// What the system says.
     Failed(io::Error),
-}
-
-/// What can be had of a source now: `start` to `end`, and whether that is the end for good.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Window {
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-    pub(crate) is_final: bool,
 }
 
 /// How far a source that moves has come.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,8 +15,10 @@ use rustix::fs::Stat;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::sync::watch;
 
-use super::content::{Content, Progress, Source, Viewer, Window};
+use super::content::{Content, Progress, Source, Viewer};
+use crate::contract::Window;
 use crate::limits::{FOLLOW_LOOK, FOLLOW_REST};
+use crate::sync::lock;
 
 /// The files of a server that are being written.
 #[derive(Debug)]
@@ -161,10 +163,6 @@ fn age(stat: &Stat) -> Duration {
     let changed =
         SystemTime::UNIX_EPOCH + Duration::new(seconds, u32::try_from(stat.st_mtime_nsec).unwrap_or_default());
     changed.elapsed().unwrap_or_default()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,10 +19,12 @@ use rustix::fs::{FallocateFlags, Mode};
 use rustix::io::Errno;
 use tokio::sync::watch;
 
-use super::content::{self, Content, Progress, Source, Viewer, Window};
-use super::{READ, Refusal};
+use super::beneath::READ;
+use super::content::{self, Content, Progress, Source, Viewer};
+use crate::contract::{Refusal, Window};
 use crate::journal::{Journal, Size};
 use crate::limits::{LIVE_BLOCK, LIVE_LIVES, LIVE_READ_BYTES, LIVE_REST, LIVE_STEP, LIVE_UNSEEN};
+use crate::sync::lock;
 
 /// How a live source treats those who watch it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,7 +153,7 @@ impl LiveSource {
 
     /// Begins to read. Only the first call does.
     pub(crate) fn start(&self, journal: &Arc<dyn Journal>) -> io::Result<()> {
-        let Some(input) = self.input.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
+        let Some(input) = lock(&self.input).take() else { return Ok(()) };
         let reader = Reader::new(Arc::clone(&self.shared), input, Arc::clone(journal))?;
         thread::Builder::new().name("live".into()).spawn(move || reader.run())?;
         Ok(())
@@ -203,7 +205,7 @@ impl Drop for LiveSource {
 
 impl Shared {
     fn lives(&self) -> MutexGuard<'_, Lives> {
-        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.lives)
     }
 
     fn wake(&self) {

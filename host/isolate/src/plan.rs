@@ -1,0 +1,90 @@
+//! What to try, for how long, and why it could not be tried.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use multiclient::Grant;
+
+use crate::claim::Claim;
+
+/// What to try, and how.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// What the clients ask for; without one, files that are made for it.
+    pub source: Option<PathBuf>,
+    /// The component to be tried, and what it is granted; without one, the guest that is built in.
+    /// Somebody else's cannot be asked to fail, so claims that need that are not tried.
+    pub guest: Option<(Vec<u8>, BTreeSet<Grant>)>,
+    /// The claims to try, in this order. Empty: all.
+    pub only: Vec<Claim>,
+    /// How long to look.
+    pub pace: Pace,
+    /// What all random choices are made from.
+    pub seed: u64,
+    /// What is wrong with the server that is tried.
+    #[doc(hidden)]
+    pub weakness: Option<Weakness>,
+}
+
+/// How long to look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// A minute at most.
+    #[default]
+    Thorough,
+    /// A quarter of that.
+    Quick,
+}
+
+/// Something that must not be found to hold. No server that serves can have it.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weakness {
+    /// All clients share an instance.
+    SharedInstance,
+    /// Memory and CPU time are not limited.
+    NoLimits,
+}
+
+/// Why nothing could be tried.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {why}")]
+pub struct Failure {
+    pub(crate) doing: &'static str,
+    pub(crate) why: String,
+}
+
+impl Failure {
+    pub(crate) fn of<E: std::fmt::Display>(doing: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| Self { doing, why: format!("{error:#}") }
+    }
+}
+
+/// The times and counts of a pace.
+pub(crate) struct Measures {
+    /// Until all victims are connected and warm.
+    pub(crate) warm: Duration,
+    /// How long the victims are watched undisturbed.
+    pub(crate) calm: Duration,
+    /// How long they are watched beside attackers.
+    pub(crate) struck: Duration,
+    pub(crate) victims: usize,
+    pub(crate) lives: usize,
+    /// How often attackers look into memory before they give up.
+    pub(crate) probes: u64,
+}
+
+impl Pace {
+    pub(crate) fn measures(self) -> Measures {
+        let ms = Duration::from_millis;
+        match self {
+            Self::Thorough => {
+                Measures { warm: ms(300), calm: ms(800), struck: ms(1_400), victims: 50, lives: 10_000, probes: 100 }
+            }
+            Self::Quick => {
+                Measures { warm: ms(100), calm: ms(200), struck: ms(350), victims: 30, lives: 1_000, probes: 20 }
+            }
+        }
+    }
+}

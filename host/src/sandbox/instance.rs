@@ -1,0 +1,230 @@
+//! One client's session, in an instance of its own.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use wasmtime::Store;
+use wasmtime::component::ResourceAny;
+
+use crate::contract::{Action, Event};
+use crate::ended::Ended;
+use crate::sandbox::guest::Guest;
+use crate::sandbox::meter::{Bounds, timed};
+use crate::sandbox::slow_lane::SlowLane;
+use crate::sandbox::trap::why;
+#[cfg(feature = "wasi")]
+use crate::sandbox::wasi::Wasi;
+use crate::sandbox::wire::{self, Circumstances, wit};
+use crate::settings::Settings;
+use crate::sync::lock;
+
+/// What the sessions of a server are made with, the same for all of them.
+pub(crate) struct Terms {
+    pub(crate) guest: Arc<Guest>,
+    pub(crate) settings: Settings,
+    /// The name of the only source.
+    pub(crate) home: Option<Vec<u8>>,
+    pub(crate) sharing: Sharing,
+}
+
+/// Which place a client has been given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// One of `max_clients`.
+    Regular,
+    /// One of the reserve: the client is only told that the server is full.
+    Reserve,
+}
+
+/// Whether each client gets an instance of its own.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+#[cfg_attr(
+    not(feature = "isolation-testing"),
+    expect(unreachable_pub, dead_code, reason = "for the trial of isolation")
+)]
+pub enum Sharing {
+    /// It does. There is no server that serves otherwise.
+    #[default]
+    Nothing,
+    /// All clients are sessions in one instance, which the first of them makes: what the trial of
+    /// isolation must find broken, or it would not find anything.
+    Instance(SharedInstance),
+}
+
+/// An instance that clients share.
+#[derive(Clone, Default)]
+#[cfg_attr(not(feature = "isolation-testing"), expect(unreachable_pub, reason = "for the trial of isolation"))]
+pub struct SharedInstance(Arc<Mutex<Option<Instance>>>);
+
+/// One client's session, in an instance of its own.
+pub(crate) struct Sandbox {
+    instance: Held,
+    session: ResourceAny,
+    cpu: Duration,
+}
+
+/// What a guest has taken so far, and left behind.
+#[derive(Debug, Default)]
+pub(crate) struct Spent {
+    /// The time that it has been computing.
+    pub(crate) cpu: Duration,
+    /// The most memory that it has had, in bytes.
+    pub(crate) memory_peak: u64,
+    /// What it has written to stdout and stderr. Empty for the built-in guest, which has neither.
+    pub(crate) output: String,
+}
+
+/// An instance, in its store.
+struct Instance {
+    store: Store<Bounds>,
+    guest: wit::Guest,
+    compiled: Arc<Guest>,
+}
+
+enum Held {
+    Own(Instance),
+    Shared(SharedInstance),
+}
+
+impl Held {
+    fn with<T>(&mut self, act: impl FnOnce(&mut Instance) -> T) -> T {
+        match self {
+            Self::Own(instance) => act(instance),
+            Self::Shared(SharedInstance(shared)) => {
+                act(lock(shared).as_mut().expect("a session is made in an instance"))
+            }
+        }
+    }
+}
+
+impl Sandbox {
+    /// Makes an instance and the session in it. Where that fails, what it took until then is returned too.
+    pub(crate) fn start(terms: &Terms, place: Place, slow_lane: &Arc<SlowLane>) -> Result<Self, (Ended, Spent)> {
+        let mut instance = match &terms.sharing {
+            Sharing::Nothing => Held::Own(Instance::new(&terms.guest, slow_lane)?),
+            Sharing::Instance(shared) => {
+                let mut instance = lock(&shared.0);
+                if instance.is_none() {
+                    *instance = Some(Instance::new(&terms.guest, slow_lane)?);
+                }
+                Held::Shared(shared.clone())
+            }
+        };
+        instance
+            .with(|instance| {
+                let made = instance.last_cpu();
+                let session = instance.session(terms, place);
+                let cpu = made + instance.last_cpu();
+                match session {
+                    Ok(session) => Ok((session, cpu)),
+                    Err(ended) => Err((ended, Spent { cpu, ..Spent::of(instance.store.data()) })),
+                }
+            })
+            .map(|(session, cpu)| Self { instance, session, cpu })
+    }
+
+    /// Tells the guest what happened, and returns what it wants done, not yet judged (see
+    /// [`Plan`](crate::sandbox::plan::Plan)).
+    pub(crate) fn advance(&mut self, now: u64, event: &Event<'_>) -> Result<Vec<Action>, Ended> {
+        let session = self.session;
+        let (actions, cpu) =
+            self.instance.with(|instance| (instance.advance(session, now, event), instance.last_cpu()));
+        self.cpu += cpu;
+        actions
+    }
+
+    /// The time that the guest has been computing so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.cpu
+    }
+
+    /// Everything that the guest has taken so far, and what it has written.
+    pub(crate) fn spent(&mut self) -> Spent {
+        let cpu = self.cpu;
+        self.instance.with(|instance| Spent { cpu, ..Spent::of(instance.store.data()) })
+    }
+
+    /// The most memory that the guest has had so far, in bytes.
+    pub(crate) fn memory_peak(&mut self) -> u64 {
+        self.instance.with(|instance| instance.store.data().memory_peak)
+    }
+}
+
+impl Spent {
+    /// What a store knows of it: of the CPU time, the last call's only.
+    fn of(bounds: &Bounds) -> Self {
+        #[cfg(feature = "wasi")]
+        let output = bounds.wasi.as_ref().map(|wasi| wasi.output()).unwrap_or_default();
+        #[cfg(not(feature = "wasi"))]
+        let output = String::new();
+        Self { cpu: bounds.cpu.last, memory_peak: bounds.memory_peak, output }
+    }
+}
+
+impl Instance {
+    fn new(compiled: &Arc<Guest>, slow_lane: &Arc<SlowLane>) -> Result<Self, (Ended, Spent)> {
+        let limits = compiled.limits();
+        #[cfg_attr(not(feature = "wasi"), expect(unused_mut, reason = "only WASI is added later"))]
+        let mut bounds = Bounds::new(limits, slow_lane);
+        #[cfg(feature = "wasi")]
+        if compiled.wants_wasi {
+            bounds.wasi = Some(Box::new(Wasi::new()));
+        }
+        let mut store = Store::new(compiled.engine(), bounds);
+        store.limiter(|bounds| bounds);
+        store.set_hostcall_fuel(usize::try_from(limits.action_bytes()).unwrap_or(usize::MAX));
+        store.epoch_deadline_callback(|mut store| Ok(store.data_mut().cpu.tick()));
+
+        let made = timed(&compiled.ticker, &mut store, |store| compiled.pre.instantiate(store));
+        match made {
+            Ok(guest) => {
+                let guest = guest.multiclient_session_handler().clone();
+                Ok(Self { store, guest, compiled: Arc::clone(compiled) })
+            }
+            Err(error) => {
+                let ended = match why(&error, store.data()) {
+                    // Of what fails before the guest runs, the guest knows nothing.
+                    Ended::Trapped { message, backtrace } if backtrace.is_empty() => Ended::HostFault(message),
+                    ended => ended,
+                };
+                Err((ended, Spent::of(store.data())))
+            }
+        }
+    }
+
+    /// How long the guest was computing in the last call.
+    fn last_cpu(&self) -> Duration {
+        self.store.data().cpu.last
+    }
+
+    fn session(&mut self, terms: &Terms, place: Place) -> Result<ResourceAny, Ended> {
+        let Self { store, guest, compiled } = self;
+        let circumstances = Circumstances {
+            home: terms.home.as_deref(),
+            max_exchanges: compiled.limits().max_exchanges,
+            at_capacity: place == Place::Reserve,
+        };
+        wire::with_settings(&terms.settings, &circumstances, |settings| {
+            timed(&compiled.ticker, store, |store| guest.session().call_constructor(store, settings))
+        })
+        .map_err(|error| why(&error, store.data()))
+    }
+
+    fn advance(&mut self, session: ResourceAny, now: u64, event: &Event<'_>) -> Result<Vec<Action>, Ended> {
+        let Self { store, guest, compiled } = self;
+        let actions = wire::with_event(event, |event| {
+            timed(&compiled.ticker, store, |store| guest.session().call_advance(store, session, now, event))
+        });
+        match actions {
+            Ok(actions) => Ok(actions.into_iter().map(Action::from).collect()),
+            Err(error) => Err(why(&error, store.data())),
+        }
+    }
+}
+
+/// The time, as a guest is told it.
+pub(crate) fn now() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,140 @@
+//! Accepts clients: one listener on one loop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use tokio::sync::watch;
+
+use crate::ended::Closed;
+use crate::limits::{ACCEPT_REST, ACCEPTS_AT_STOP, ACCEPTS_IN_A_ROW, Limits};
+use crate::sandbox::slow_lane::SlowLane;
+use crate::serve::admission::Admission;
+use crate::serve::client::Client;
+use crate::serve::shared::{Shared, Stop};
+use crate::socket::{self, Socket};
+
+/// One listener on one loop.
+pub(crate) struct Acceptor {
+    pub(crate) listener: OwnedFd,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) slow_lane: Arc<SlowLane>,
+    pub(crate) stop: watch::Receiver<Stop>,
+}
+
+/// What came of an attempt to accept.
+enum Accepted {
+    Client(OwnedFd, Option<SocketAddr>),
+    Nobody,
+    /// Not now: the process or the system is short of something.
+    Short,
+}
+
+impl Acceptor {
+    pub(crate) async fn run(self) {
+        let Self { listener, shared, slow_lane, mut stop } = self;
+        let Ok(listener) = socket::register(listener) else { return };
+        let mut stops = false;
+        while !stops {
+            tokio::select! {
+                biased;
+                // Who has been connected by now is still taken in; then the listener is closed.
+                _ = stop.wait_for(|stop| *stop != Stop::No) => stops = true,
+                ready = listener.readable() => match ready {
+                    Ok(mut ready) => ready.clear_ready(),
+                    Err(_) => return,
+                },
+            }
+            let mut in_a_row = 0;
+            loop {
+                match accept(listener.as_fd()) {
+                    Accepted::Client(socket, peer) => admit(socket, peer, &shared, &slow_lane, &stop),
+                    Accepted::Nobody => break,
+                    Accepted::Short if stops => break,
+                    Accepted::Short => tokio::time::sleep(ACCEPT_REST).await,
+                }
+                in_a_row += 1;
+                if in_a_row % ACCEPTS_IN_A_ROW == 0 {
+                    stops |= *stop.borrow() != Stop::No;
+                    tokio::task::yield_now().await;
+                }
+                if stops && in_a_row > ACCEPTS_AT_STOP {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn admit(
+    socket: OwnedFd,
+    peer: Option<SocketAddr>,
+    shared: &Arc<Shared>,
+    slow_lane: &Arc<SlowLane>,
+    stop: &watch::Receiver<Stop>,
+) {
+    let number = shared.next_number();
+    match Admission::new(&shared.admissions, peer, &shared.limits) {
+        Ok(admission) => {
+            let client = Client {
+                number,
+                peer,
+                socket: Socket::new(socket),
+                admission,
+                shared: Arc::clone(shared),
+                slow_lane: Arc::clone(slow_lane),
+                stop: stop.clone(),
+            };
+            tokio::spawn(client.serve());
+        }
+        Err(reason) => {
+            drop(socket);
+            shared.journal.closed(&Closed::rejected(number, peer, reason));
+        }
+    }
+}
+
+fn accept(listener: BorrowedFd<'_>) -> Accepted {
+    loop {
+        return match rustix::net::acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+            Ok((socket, peer)) => Accepted::Client(socket, peer.and_then(|peer| SocketAddr::try_from(peer).ok())),
+            Err(Errno::AGAIN) => Accepted::Nobody,
+            // A client that left before it was accepted, or whose network failed, is not the next one's
+            // problem (accept(2) lists these).
+            Err(
+                Errno::INTR
+                | Errno::CONNABORTED
+                | Errno::PROTO
+                | Errno::NOPROTOOPT
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::PERM,
+            ) => continue,
+            Err(_) => Accepted::Short,
+        };
+    }
+}
+
+pub(crate) fn address(listener: &OwnedFd) -> Option<SocketAddr> {
+    SocketAddr::try_from(rustix::net::getsockname(listener).ok()?).ok()
+}
+
+/// Sets what accepted sockets inherit, so that no client costs a call for it.
+pub(crate) fn prepare(listener: &OwnedFd, limits: &Limits) -> io::Result<()> {
+    rustix::io::ioctl_fionbio(listener, true)?;
+    if address(listener).is_some() {
+        let socket = socket2::SockRef::from(listener);
+        // Header section and body may be two writes. With Nagle's algorithm the second would wait for the
+        // client's delayed acknowledgement of the first.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_notsent_lowat(u32::try_from(limits.unsent).unwrap_or(u32::MAX))?;
+        // A client whose machine has vanished is noticed at last, also where nothing is being sent.
+        socket.set_keepalive(true)?;
+    }
+    Ok(())
+}

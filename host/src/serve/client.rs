@@ -1,0 +1,358 @@
+//! One client, from accept to close: the interpreter of what its guest wants done.
+//!
+//! Rule: nothing here knows what the bytes mean.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::admission::Admission;
+use super::buffer::with_buffer;
+use super::failed::lost;
+use super::pace::Pace;
+use super::shared::{Shared, Stop};
+use super::wait::until;
+use crate::contract::{Event, Facts, Found, Phase, Portion};
+use crate::ended::{Breach, Closed, Ended, Limit, Timeout};
+use crate::limits::RESERVE_TIMEOUT;
+use crate::record::recording::Recording;
+use crate::sandbox::instance::{self, Place, Sandbox, Spent};
+use crate::sandbox::plan::{Plan, Wait};
+use crate::sandbox::slow_lane::SlowLane;
+use crate::socket::{Moved, Socket};
+use crate::sources::{Kind, Resolved, Source};
+
+/// A client that was admitted.
+pub(crate) struct Client {
+    pub(crate) number: u64,
+    pub(crate) peer: Option<SocketAddr>,
+    // Dropped before the socket: a client that sees its connection closed and comes again finds its place
+    // free.
+    pub(crate) admission: Admission,
+    pub(crate) socket: Socket,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) slow_lane: Arc<SlowLane>,
+    pub(crate) stop: watch::Receiver<Stop>,
+}
+
+impl Client {
+    /// Serves the client, and tells the journal when its connection is closed.
+    pub(crate) async fn serve(self) {
+        let accepted = Instant::now();
+        let shared = Arc::clone(&self.shared);
+        let (client, peer) = (self.number, self.peer);
+        let mut connection = Connection::new(self, accepted);
+        // A client that says nothing costs the wait for its first bytes. What comes after that takes more,
+        // and is made when they have come.
+        let served = match connection.receive(Phase::Partial).await {
+            Ok(plan) => Box::pin(connection.run(plan)).await,
+            Err(ended) => Err(ended),
+        };
+        let ended = match served {
+            Ok(()) => Ended::Finished,
+            Err(ended) => ended,
+        };
+        connection.drop_sandbox();
+        let (tally, recording) = (connection.tally, connection.recording);
+        let closed = Closed {
+            client,
+            peer,
+            ended,
+            bytes_in: tally.bytes_in,
+            bytes_out: tally.bytes_out,
+            exchanges: tally.exchanges,
+            memory_peak: tally.spent.memory_peak,
+            cpu: tally.spent.cpu,
+            output: tally.spent.output,
+            capsule: None,
+            duration: accepted.elapsed(),
+        };
+        shared.closed(closed, recording);
+    }
+}
+
+/// What a connection has come to so far.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    pub(super) exchanges: u64,
+    /// By the guest, once its instance is dropped.
+    pub(super) spent: Spent,
+    /// Of the guest's computing time, what came before the last byte that moved.
+    cpu_at_progress: Duration,
+}
+
+/// What is asked of the client, and since when.
+#[derive(Clone, Copy)]
+pub(super) struct Asking {
+    phase: Phase,
+    since: Instant,
+}
+
+/// How far a client's session has come in hearing that the server stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopping {
+    No,
+    /// What has arrived is taken to it once more.
+    LastCall,
+    Told,
+}
+
+/// The connection of a client, and its session.
+pub(super) struct Connection {
+    pub(super) client: Client,
+    /// Made when the first bytes come; dropped when it will not be called again.
+    pub(super) sandbox: Option<Sandbox>,
+    pub(super) source: Option<Source>,
+    /// None: bytes were sent since, so that the next wait begins anew.
+    pub(super) asking: Option<Asking>,
+    /// Whether `receive` may find something without waiting.
+    unread: bool,
+    pub(super) client_finished: bool,
+    stopping: Stopping,
+    /// When the exchange that is under way began, whether anything of it has come, and what had been sent
+    /// by then.
+    pub(super) exchange_since: Instant,
+    pub(super) exchange_heard: bool,
+    pub(super) exchange_from: u64,
+    pub(super) pace: Option<Pace>,
+    /// Where sessions are recorded, and there is one by now.
+    recording: Option<Box<Recording>>,
+    pub(super) tally: Tally,
+}
+
+impl Connection {
+    fn new(client: Client, accepted: Instant) -> Self {
+        let pace = client.shared.limits.rate.map(|rate| Pace::new(rate, accepted));
+        Self {
+            client,
+            sandbox: None,
+            source: None,
+            // The time for a first request runs from the connection: a client that connects means to ask.
+            asking: Some(Asking { phase: Phase::Partial, since: accepted }),
+            unread: true,
+            client_finished: false,
+            stopping: Stopping::No,
+            exchange_since: accepted,
+            exchange_heard: false,
+            exchange_from: 0,
+            pace,
+            recording: None,
+            tally: Tally::default(),
+        }
+    }
+
+    async fn run(&mut self, mut plan: Plan) -> Result<(), Ended> {
+        loop {
+            if let Wait::Close(_) = plan.wait {
+                // The guest will not be called again: what follows needs a socket and no instance.
+                self.drop_sandbox();
+            }
+            self.carry_out(&mut plan.steps).await?;
+            plan = match plan.wait {
+                Wait::Receive(phase) => self.receive(phase).await?,
+                Wait::Open(name) => self.open(&name)?,
+                Wait::List(portion) => self.list(portion).await?,
+                Wait::Past(offset) => self.past(offset).await?,
+                Wait::Proceed => {
+                    task::yield_now().await;
+                    self.advance(&Event::Proceeded)?
+                }
+                Wait::Close(remainder) => return self.close(remainder).await,
+            };
+            // A client that asks for much at once shares the loop with those that ask for little.
+            task::consume_budget().await;
+        }
+    }
+
+    /// Tells the session what happened. All events reach the guest through here, so that a recording has
+    /// them all.
+    fn advance(&mut self, event: &Event<'_>) -> Result<Plan, Ended> {
+        let Some(sandbox) = &mut self.sandbox else {
+            return Err(Ended::HostFault("an event for a session that is over".into()));
+        };
+        let now = instance::now();
+        if let Some(recording) = &mut self.recording {
+            recording.event(now, event);
+        }
+        let actions = sandbox.advance(now, event)?;
+        if let Some(recording) = &mut self.recording {
+            recording.actions(&actions);
+        }
+        let limits = &self.client.shared.limits;
+        let plan = Plan::new(actions, limits).map_err(Ended::Breach)?;
+        if sandbox.cpu().saturating_sub(self.tally.cpu_at_progress) > limits.idle_cpu {
+            return Err(Limit::IdleCpu(limits.idle_cpu).into());
+        }
+        Ok(plan)
+    }
+
+    /// Drops the instance, and keeps what it came to.
+    fn drop_sandbox(&mut self) {
+        if let Some(mut sandbox) = self.sandbox.take() {
+            self.tally.spent = sandbox.spent();
+        }
+    }
+
+    /// Notes that bytes have moved: the guest's CPU time so far was not idle.
+    pub(super) fn progress(&mut self) {
+        if let Some(sandbox) = &self.sandbox {
+            self.tally.cpu_at_progress = sandbox.cpu();
+        }
+    }
+
+    // ---- what a guest can wait for
+
+    async fn receive(&mut self, phase: Phase) -> Result<Plan, Ended> {
+        let asking = match self.asking {
+            Some(asking) if asking.phase == phase => asking,
+            _ => *self.asking.insert(Asking { phase, since: Instant::now() }),
+        };
+        loop {
+            if self.client_finished {
+                // The guest goes on asking a client that will send no more.
+                return Err(Ended::Disconnected);
+            }
+            if self.unread
+                && let Some(plan) = self.try_receive()?
+            {
+                return Ok(plan);
+            }
+            let stops = *self.client.stop.borrow() != Stop::No;
+            match self.stopping {
+                // What has arrived by now came before the stop, and is still answered.
+                Stopping::No if stops => (self.stopping, self.unread) = (Stopping::LastCall, true),
+                Stopping::LastCall => {
+                    self.stopping = Stopping::Told;
+                    // A client that has said nothing so far loses nothing.
+                    return if self.sandbox.is_some() { self.advance(&Event::Stopping) } else { Err(Ended::Finished) };
+                }
+                Stopping::No | Stopping::Told => self.wait_for_bytes(asking).await?,
+            }
+        }
+    }
+
+    /// Takes what has arrived to the guest. None: nothing has.
+    fn try_receive(&mut self) -> Result<Option<Plan>, Ended> {
+        with_buffer(|buffer| match self.client.socket.receive(buffer) {
+            Ok(Moved::Bytes(count)) => {
+                // A buffer that is not full has emptied the socket: another attempt now would only
+                // be told so.
+                self.unread = count == buffer.len();
+                self.heard(count)?;
+                self.advance(&Event::Received(Cow::Borrowed(&buffer[..count]))).map(Some)
+            }
+            Ok(Moved::End) if self.sandbox.is_none() => Err(Ended::Disconnected),
+            Ok(Moved::End) => {
+                self.client_finished = true;
+                self.advance(&Event::Finished).map(Some)
+            }
+            Ok(Moved::Later) => {
+                self.unread = false;
+                Ok(None)
+            }
+            Err(error) => Err(lost(&error)),
+        })
+    }
+
+    /// Counts what has come, and makes the instance for the first of it.
+    fn heard(&mut self, count: usize) -> Result<(), Ended> {
+        self.tally.bytes_in += count as u64;
+        self.progress();
+        if !self.exchange_heard {
+            self.exchange_heard = true;
+            self.exchange_since = Instant::now();
+        }
+        if self.sandbox.is_none() {
+            let Client { number, admission, shared, slow_lane, .. } = &self.client;
+            let terms = shared.terms();
+            self.recording = shared.record(*number, admission.place(), &terms);
+            let started = Sandbox::start(&terms, admission.place(), slow_lane);
+            self.sandbox = Some(started.map_err(|(ended, spent)| {
+                self.tally.spent = spent;
+                ended
+            })?);
+        }
+        Ok(())
+    }
+
+    async fn wait_for_bytes(&mut self, asking: Asking) -> Result<(), Ended> {
+        let limits = &self.client.shared.limits;
+        let (patience, timeout) = match (asking.phase, self.client.admission.place()) {
+            (Phase::Idle, _) => (limits.idle_timeout, Timeout::Idle),
+            (Phase::Partial, Place::Regular) => (limits.header_timeout, Timeout::Header),
+            (Phase::Partial, Place::Reserve) => (limits.header_timeout.min(RESERVE_TIMEOUT), Timeout::Header),
+        };
+        // The socket may have been filled since it was registered; the attempt that follows finds out.
+        self.unread = true;
+        let Client { socket, stop, .. } = &mut self.client;
+        let woken = if self.stopping == Stopping::Told { Stop::Now } else { Stop::Drain };
+        until(socket.readable(), asking.since + patience, timeout, stop, woken).await
+    }
+
+    fn open(&mut self, name: &[u8]) -> Result<Plan, Ended> {
+        self.source = None;
+        match self.client.shared.sources.open(name) {
+            Ok(Resolved::Source(source)) => {
+                let content = Arc::clone(&source.content);
+                let shared = Arc::clone(&self.client.shared);
+                let media_type = shared.sources.media_type().or(content.media_type.as_deref());
+                let facts = Facts {
+                    window: source.window(),
+                    modified: content.modified,
+                    version: Cow::Borrowed(&content.version),
+                    media_type: media_type.map(Cow::Borrowed),
+                };
+                let plan = self.advance(&Event::Opened(Ok(Found::Source(facts))))?;
+                self.source = Some(source);
+                Ok(plan)
+            }
+            Ok(Resolved::Folder) => self.advance(&Event::Opened(Ok(Found::Folder))),
+            Err(refusal) => self.advance(&Event::Opened(Err(refusal))),
+        }
+    }
+
+    /// Looks at every file of a folder, and so on a thread of its own.
+    async fn list(&mut self, portion: Portion) -> Result<Plan, Ended> {
+        self.source = None;
+        let shared = Arc::clone(&self.client.shared);
+        let patience = shared.limits.stall_timeout;
+        let listing = timeout(patience, async {
+            let place = Arc::clone(&shared.listings).acquire_owned().await;
+            // The place is taken as long as the thread is, also when its client has left meanwhile.
+            task::spawn_blocking(move || (shared.sources.list(&portion), place).0).await
+        });
+        let listing = listing.await;
+        let listing = listing.map_err(|_| Ended::SourceFailed("the folder takes too long to read".into()))?;
+        let listing = listing.map_err(|error| Ended::HostFault(format!("a folder cannot be listed: {error}")))?;
+        self.advance(&Event::Listed(listing))
+    }
+
+    /// Waits until the open source has bytes past `offset`, or has ended.
+    async fn past(&mut self, offset: u64) -> Result<Plan, Ended> {
+        let source = self.source.as_mut().ok_or(Ended::Breach(Breach::NothingOpen))?;
+        let window = match source.moving() {
+            None => source.window(),
+            Some(moving) => {
+                let deadline = Instant::now() + self.client.shared.limits.source_timeout;
+                let Client { socket, stop, .. } = &mut self.client;
+                // A live source ends by itself when the server drains. A file that grows does not.
+                let stopped = if moving.kind == Kind::Live { Stop::Now } else { Stop::Drain };
+                tokio::select! {
+                    biased;
+                    window = moving.past(offset) => window.map_err(Ended::from)?,
+                    _ = socket.failed() => return Err(Ended::Disconnected),
+                    _ = stop.wait_for(|stop| *stop >= stopped) => return Err(Ended::ShutDown),
+                    () = sleep_until(deadline) => return Err(Ended::TimedOut(Timeout::Source)),
+                }
+            }
+        };
+        self.advance(&Event::Available(window))
+    }
+}

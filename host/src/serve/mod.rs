@@ -1,0 +1,13 @@
+//! Serves clients: accepts them, runs one session for each, and lets them go when the server stops.
+
+mod accept;
+pub(crate) mod admission;
+mod buffer;
+mod client;
+mod failed;
+pub mod listen;
+mod pace;
+pub(crate) mod server;
+pub(crate) mod shared;
+mod transfer;
+mod wait;

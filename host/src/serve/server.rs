@@ -1,0 +1,204 @@
+//! Starts a server, and stops it.
+//!
+//! A loop is a thread with an event queue of its own and some of the clients; a client stays on its loop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::journal::{Journal, Silent};
+use crate::limits::{CUT, LISTINGS, SLOW_LANE};
+use crate::record::keeper::{Capsules, Keeper};
+use crate::sandbox::guest::Guest;
+use crate::sandbox::instance::{Sharing, Terms};
+use crate::serve::accept::{self, Acceptor};
+use crate::serve::admission::Summary;
+use crate::serve::shared::{OtherLimits, Shared, Stop};
+use crate::settings::Settings;
+use crate::sources::Sources;
+
+/// A server that is being set up: what it serves, how, and who is told of it.
+pub struct Server {
+    guest: Arc<Guest>,
+    sources: Sources,
+    settings: Settings,
+    journal: Arc<dyn Journal>,
+    loops: usize,
+    capsules: Option<Capsules>,
+    sharing: Sharing,
+}
+
+/// A running server. Dropping it cuts all clients off.
+pub struct Running {
+    shared: Arc<Shared>,
+    stop: watch::Sender<Stop>,
+    addresses: Vec<SocketAddr>,
+    loops: Vec<Runtime>,
+}
+
+impl Server {
+    /// Serves `sources` through `guest`, within its limits. Servers may share a guest.
+    pub fn new(guest: impl Into<Arc<Guest>>, sources: Sources) -> Self {
+        Self {
+            guest: guest.into(),
+            sources,
+            settings: Settings::default(),
+            journal: Arc::new(Silent),
+            loops: thread::available_parallelism().map_or(1, usize::from),
+            capsules: None,
+            sharing: Sharing::default(),
+        }
+    }
+
+    /// How to answer where there is a choice.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Who is told of clients and exchanges. The default is nobody.
+    pub fn journal(mut self, journal: Arc<dyn Journal>) -> Self {
+        self.journal = journal;
+        self
+    }
+
+    /// Records clients and writes capsules of them.
+    pub fn capsules(mut self, capsules: Capsules) -> Self {
+        self.capsules = Some(capsules);
+        self
+    }
+
+    /// How many threads serve clients; the default is one for each core. At least 1.
+    pub fn loops(mut self, loops: usize) -> Self {
+        self.loops = loops.max(1);
+        self
+    }
+
+    /// Whether each client gets an instance of its own. For the trial of isolation.
+    #[cfg(feature = "isolation-testing")]
+    #[doc(hidden)]
+    pub fn sharing(mut self, sharing: Sharing) -> Self {
+        self.sharing = sharing;
+        self
+    }
+
+    /// Serves the clients of `listeners`, which [`listen`](crate::serve::listen) makes, or anybody: sockets that
+    /// are bound and listen.
+    pub fn start(self, listeners: Vec<OwnedFd>) -> io::Result<Running> {
+        let addresses = listeners.iter().filter_map(accept::address).collect();
+        for listener in &listeners {
+            accept::prepare(listener, self.guest.limits())?;
+        }
+        let keeper = self.capsules.map(|capsules| Keeper::start(capsules, Arc::clone(&self.journal))).transpose()?;
+        let home = self.sources.only().map(<[u8]>::to_vec);
+        let terms = Terms { guest: self.guest, settings: self.settings, home, sharing: self.sharing };
+        let shared = Arc::new(Shared::new(terms, self.sources, self.journal, keeper));
+        shared.sources.start(&shared.journal)?;
+        let stop = watch::Sender::new(Stop::No);
+        let mut loops = Vec::new();
+        for number in 0..self.loops {
+            // A runtime of one worker is a loop that can hand itself to another thread when a guest
+            // computes for long (see `slow_lane`), and that shares nothing with its neighbours.
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .max_blocking_threads(SLOW_LANE + LISTINGS)
+                .thread_name(format!("loop-{number}"))
+                .enable_io()
+                .enable_time()
+                .build()?;
+            let slow_lane = Arc::default();
+            for listener in &listeners {
+                let acceptor = Acceptor {
+                    listener: listener.try_clone()?,
+                    shared: Arc::clone(&shared),
+                    slow_lane: Arc::clone(&slow_lane),
+                    stop: stop.subscribe(),
+                };
+                runtime.spawn(acceptor.run());
+            }
+            loops.push(runtime);
+        }
+        Ok(Running { shared, stop, addresses, loops })
+    }
+}
+
+impl Running {
+    /// Where it listens, unix sockets not among them; the port is the real one where 0 was asked for.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Accepts no more clients, and lets the connected ones finish what they are doing. Returns at once.
+    ///
+    /// Live sources end here: viewers get what has come, and then the end.
+    pub fn drain(&self) {
+        self.stop_at_least(Stop::Drain);
+        self.shared.sources.stop();
+    }
+
+    /// Cuts all clients off. Returns at once.
+    pub fn cut(&self) {
+        self.stop_at_least(Stop::Now);
+    }
+
+    /// Serves new clients through another guest. Those that are connected keep theirs to the end.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the new guest was made with other limits: what is shared by all clients was made for
+    /// these.
+    pub fn replace_guest(&self, guest: impl Into<Arc<Guest>>) -> Result<(), OtherLimits> {
+        self.shared.replace_guest(guest.into())
+    }
+
+    /// Waits until the last client is gone, at most `patience`, and says whether it is. A server that
+    /// was not asked to stop may get new clients right after.
+    pub fn wait(&self, patience: Duration) -> bool {
+        self.shared.admissions.wait_until_empty(patience)
+    }
+
+    /// What it has done so far.
+    pub fn summary(&self) -> Summary {
+        self.shared.admissions.summary()
+    }
+
+    /// Stops: drains for at most `patience`, cuts off whoever is left, and says what it did.
+    pub fn stop(self, patience: Duration) -> Summary {
+        self.drain();
+        if !self.wait(patience) {
+            self.cut();
+            // Each client hears of it at its next turn.
+            self.wait(CUT);
+        }
+        self.flush_capsules();
+        self.summary()
+    }
+
+    /// Waits until the capsules of clients that are gone are written, but not for ever.
+    pub fn flush_capsules(&self) {
+        self.shared.flush_capsules();
+    }
+
+    fn stop_at_least(&self, stop: Stop) {
+        self.stop.send_if_modified(|now| {
+            let changes = *now < stop;
+            *now = stop.max(*now);
+            changes
+        });
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.cut();
+        for runtime in self.loops.drain(..) {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Sends to a client what its guest wants sent, and closes its connection.
+//!
+//! Rule: nothing here knows what the bytes mean.
+
+use std::iter::Peekable;
+use std::vec::Drain;
+
+use tokio::sync::watch;
+use tokio::task;
+use tokio::time::{Instant, sleep_until};
+
+use super::buffer::with_buffer;
+use super::client::{Client, Connection};
+use super::failed::lost;
+use super::shared::Stop;
+use super::wait::until;
+use crate::contract::{Remainder, Report, Span};
+use crate::ended::{Breach, Ended, Timeout};
+use crate::journal::Exchange;
+use crate::limits::{LINGER, LINGER_BYTES, PASS_BYTES, RECEIVED_BYTES, SMALL_PASS_BYTES};
+use crate::sandbox::plan::Step;
+use crate::socket::{Follows, Moved};
+use crate::sources::{Lost, Source};
+
+impl Connection {
+    pub(super) async fn close(&mut self, remainder: Remainder) -> Result<(), Ended> {
+        // Besides what the guest knows of: what has come since, while the response was on its way.
+        let unread = matches!(remainder, Remainder::Unread) || self.client.socket.has_unread();
+        if unread && !self.client_finished && self.client.socket.finish().is_ok() {
+            self.linger().await;
+        }
+        Ok(())
+    }
+
+    /// Discards what the client still sends, so that it gets to read the end of what it was sent.
+    async fn linger(&mut self) {
+        let deadline = Instant::now() + LINGER;
+        let mut left = LINGER_BYTES as u64;
+        loop {
+            let Client { socket, stop, .. } = &mut self.client;
+            match with_buffer(|buffer| socket.receive(buffer)) {
+                Ok(Moved::Bytes(count)) if (count as u64) < left => left -= count as u64,
+                Ok(Moved::Later) => {
+                    if until(socket.readable(), deadline, Timeout::Header, stop, Stop::Now).await.is_err() {
+                        return;
+                    }
+                }
+                Ok(Moved::Bytes(_) | Moved::End) | Err(_) => return,
+            }
+        }
+    }
+
+    pub(super) async fn carry_out(&mut self, steps: &mut Vec<Step>) -> Result<(), Ended> {
+        let mut steps = steps.drain(..).peekable();
+        let done = self.carry_out_each(&mut steps).await;
+        if done.is_err() {
+            // What was under way is told of as well, with what had been sent of it.
+            for step in steps {
+                if let Step::Report(report) = step {
+                    self.report(&report, false);
+                }
+            }
+        }
+        done
+    }
+
+    async fn carry_out_each(&mut self, steps: &mut Peekable<Drain<'_, Step>>) -> Result<(), Ended> {
+        while let Some(step) = steps.next() {
+            match step {
+                Step::Send(bytes) => match steps.peek() {
+                    Some(Step::Pass(span))
+                        if self.pace.is_none()
+                            && bytes.len() + SMALL_PASS_BYTES <= RECEIVED_BYTES
+                            && span.count <= SMALL_PASS_BYTES as u64 =>
+                    {
+                        let span = *span;
+                        steps.next();
+                        self.send_with(&bytes, span, follows(steps.peek())).await?;
+                    }
+                    next => {
+                        let follows = follows(next);
+                        self.send(&bytes, follows).await?;
+                    }
+                },
+                Step::Pass(span) => self.pass(span).await?,
+                Step::Report(report) => self.report(&report, true),
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, mut bytes: &[u8], follows: Follows) -> Result<(), Ended> {
+        while !bytes.is_empty() {
+            let piece = self.allowance(bytes.len() as u64).await?;
+            match self.client.socket.send(&bytes[..piece], follows) {
+                Ok(Moved::Bytes(count)) => {
+                    self.sent(count as u64);
+                    bytes = &bytes[count..];
+                }
+                Ok(Moved::Later | Moved::End) => self.wait_for_room().await?,
+                Err(error) => return Err(lost(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends `header` and a small span in one packet.
+    async fn send_with(&mut self, header: &[u8], span: Span, follows: Follows) -> Result<(), Ended> {
+        let source = checked(self.source.as_mut(), span)?;
+        let rest = with_buffer(|buffer| {
+            let length = header.len() + usize::try_from(span.count).expect("small by the caller's choice");
+            buffer[..header.len()].copy_from_slice(header);
+            source.read(span.offset, &mut buffer[header.len()..length])?;
+            match self.client.socket.send(&buffer[..length], follows) {
+                Ok(Moved::Bytes(count)) => Ok((count, buffer[count..length].to_vec())),
+                Ok(Moved::Later | Moved::End) => Ok((0, buffer[..length].to_vec())),
+                Err(error) => Err(lost(&error)),
+            }
+        });
+        let (count, rest) = rest?;
+        if count > 0 {
+            self.sent(count as u64);
+        }
+        self.send(&rest, follows).await
+    }
+
+    /// Sends a span of the source, in pieces between which others get their turn.
+    async fn pass(&mut self, span: Span) -> Result<(), Ended> {
+        checked(self.source.as_mut(), span)?;
+        let end = span.offset + span.count;
+        let mut offset = span.offset;
+        let mut turn = PASS_BYTES;
+        while offset < end {
+            let piece = self.allowance(turn.min(end - offset)).await?;
+            let source = self.source.as_mut().ok_or(Ended::Breach(Breach::NothingOpen))?;
+            match source.pass(offset, piece, &self.client.socket) {
+                Ok(Moved::Bytes(count)) => {
+                    offset += count as u64;
+                    turn = turn.saturating_sub(count as u64);
+                    self.sent(count as u64);
+                }
+                Ok(Moved::End) => return Err(Lost::Shorter.into()),
+                Ok(Moved::Later) => {
+                    self.wait_for_room().await?;
+                    turn = PASS_BYTES;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            if turn == 0 {
+                task::yield_now().await;
+                turn = PASS_BYTES;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of `wanted` bytes may be sent now. Waits, where the client's rate requires it, until some may.
+    async fn allowance(&mut self, wanted: u64) -> Result<usize, Ended> {
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let Some(pace) = &mut self.pace else { return Ok(wanted) };
+        loop {
+            match pace.allows(Instant::now()) {
+                Ok(count) => return Ok(wanted.min(usize::try_from(count).unwrap_or(usize::MAX))),
+                Err(later) => rest(later, &mut self.client.stop).await?,
+            }
+        }
+    }
+
+    async fn wait_for_room(&mut self) -> Result<(), Ended> {
+        let stall_timeout = self.client.shared.limits.stall_timeout;
+        let Client { socket, stop, .. } = &mut self.client;
+        let room = async {
+            let mut queued = socket.queued();
+            loop {
+                let deadline = Instant::now() + stall_timeout;
+                let room = until(socket.writable(), deadline, Timeout::Stall, stop, Stop::Now).await;
+                // Room is a good part of what the kernel holds. A client that reads slowly has taken some
+                // of that, and has not stalled.
+                let now = socket.queued();
+                if room != Err(Ended::TimedOut(Timeout::Stall)) || now >= queued {
+                    return room;
+                }
+                queued = now;
+            }
+        };
+        match self.source.as_mut().and_then(Source::moving) {
+            None => room.await,
+            Some(moving) => tokio::select! {
+                biased;
+                room = room => room,
+                behind = moving.overrun() => Err(behind.into()),
+            },
+        }
+    }
+
+    /// Counts what was sent. The client has what it asked for, or some of it: the timeout for its next
+    /// request begins anew.
+    fn sent(&mut self, count: u64) {
+        self.tally.bytes_out += count;
+        if let Some(pace) = &mut self.pace {
+            pace.spend(count);
+        }
+        self.progress();
+        self.asking = None;
+    }
+
+    fn report(&mut self, report: &Report, complete: bool) {
+        self.tally.exchanges += 1;
+        let (memory_peak, cpu) = match &mut self.sandbox {
+            Some(sandbox) => (sandbox.memory_peak(), sandbox.cpu()),
+            None => (self.tally.spent.memory_peak, self.tally.spent.cpu),
+        };
+        self.client.shared.journal.exchange(&Exchange {
+            client: self.client.number,
+            peer: self.client.peer,
+            request: &report.request,
+            status: report.status,
+            referrer: &report.referrer,
+            agent: &report.agent,
+            bytes_out: self.tally.bytes_out - self.exchange_from,
+            complete,
+            duration: self.exchange_since.elapsed(),
+            memory_peak,
+            cpu,
+        });
+        self.exchange_from = self.tally.bytes_out;
+        self.exchange_since = Instant::now();
+        self.exchange_heard = false;
+    }
+}
+
+/// Waits for a client's rate, but not when the server stops at once.
+async fn rest(later: Instant, stop: &mut watch::Receiver<Stop>) -> Result<(), Ended> {
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop == Stop::Now) => Err(Ended::ShutDown),
+        () = sleep_until(later) => Ok(()),
+    }
+}
+
+/// Whether bytes come right after a send.
+fn follows(next: Option<&Step>) -> Follows {
+    match next {
+        Some(Step::Send(_) | Step::Pass(_)) => Follows::More,
+        Some(Step::Report(_)) | None => Follows::Nothing,
+    }
+}
+
+/// The open source, if the span lies within its window.
+fn checked(source: Option<&mut Source>, span: Span) -> Result<&mut Source, Ended> {
+    let source = source.ok_or(Ended::Breach(Breach::NothingOpen))?;
+    let window = source.window();
+    match span.offset.checked_add(span.count) {
+        Some(end) if span.offset >= window.start && end <= window.end => Ok(source),
+        _ => Err(Ended::Breach(Breach::OutsideWindow)),
+    }
+}

@@ -1,0 +1,114 @@
+//! The way from a client's name to the file system: beneath a folder, and never out of it.
+//!
+//! Rule: a name reaches the file system only as a [`Beneath`], below a folder's descriptor that the kernel
+//! does not let it leave.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use crate::contract::Refusal;
+use crate::limits::LOOKUP_ATTEMPTS;
+
+/// Without waiting for the writer of a FIFO, and without becoming anybody's terminal.
+pub(super) const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+
+/// A name that names something beneath a folder: no segment is empty, begins with a dot (which `.` and
+/// `..` do) or contains NUL. The empty name is the folder itself.
+pub(super) struct Beneath<'a>(&'a [u8]);
+
+impl<'a> Beneath<'a> {
+    pub(super) fn new(name: &'a [u8]) -> Option<Self> {
+        let proper = |segment: &[u8]| !segment.is_empty() && segment[0] != b'.' && !segment.contains(&0);
+        (name.is_empty() || name.split(|&byte| byte == b'/').all(proper)).then_some(Self(name))
+    }
+
+    pub(super) fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Opens it beneath `root`, in one step that the kernel answers for: links may lead to other places
+    /// beneath `root`, and nowhere else.
+    pub(super) fn open(&self, root: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let path = if self.is_root() { OsStr::new(".") } else { OsStr::from_bytes(self.0) };
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        for _ in 0..LOOKUP_ATTEMPTS {
+            match rustix::fs::openat2(root, path, flags, Mode::empty(), beneath) {
+                // A kernel before 5.6, or a filter that does not know the call.
+                Err(Errno::NOSYS | Errno::PERM) => return self.open_stepwise(root, flags),
+                // Somebody renamed a folder meanwhile, and the kernel asks to try again.
+                Err(Errno::AGAIN) => {}
+                result => return result,
+            }
+        }
+        Err(Errno::BUSY)
+    }
+
+    /// The same without the kernel's help: segment by segment, and no links at all.
+    fn open_stepwise(&self, root: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut above = rustix::fs::openat(root, ".", folder, Mode::empty())?;
+        let mut segments = self.0.split(|&byte| byte == b'/').map(OsStr::from_bytes).peekable();
+        while let Some(segment) = segments.next() {
+            let segment = if self.is_root() { OsStr::new(".") } else { segment };
+            if segments.peek().is_none() {
+                return rustix::fs::openat(&above, segment, flags | OFlags::NOFOLLOW, Mode::empty());
+            }
+            above = rustix::fs::openat(&above, segment, folder, Mode::empty())?;
+        }
+        Err(Errno::NOENT)
+    }
+
+    /// What is there now, whatever links lead to: good enough to recognize something that was opened before.
+    pub(super) fn stat(&self, root: &OwnedFd) -> Result<Stat, Errno> {
+        rustix::fs::statat(root, OsStr::from_bytes(self.0), AtFlags::empty())
+    }
+}
+
+impl From<Errno> for Refusal {
+    fn from(error: Errno) -> Self {
+        match error {
+            // A link that leads out (XDEV) or in a circle, a name longer than any, a socket (NXIO): not published.
+            Errno::NOENT
+            | Errno::NOTDIR
+            | Errno::XDEV
+            | Errno::LOOP
+            | Errno::NAMETOOLONG
+            | Errno::INVAL
+            | Errno::NXIO => Self::NotFound,
+            Errno::ACCESS | Errno::PERM => Self::Forbidden,
+            Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::BUSY | Errno::AGAIN => Self::Unavailable,
+            _ => Self::Failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn without_the_kernels_help_links_are_refused_and_the_rest_is_the_same() {
+        let outside = tempfile::tempdir().expect("a folder");
+        let path = outside.path().join("root");
+        fs::create_dir_all(path.join("sub")).expect("a folder");
+        fs::write(outside.path().join("secret"), "secret").expect("a file");
+        fs::write(path.join("a"), "alpha").expect("a file");
+        fs::write(path.join("sub/b"), "beta").expect("a file");
+        symlink("../secret", path.join("out")).expect("a link");
+        symlink("sub/b", path.join("in")).expect("a link");
+        symlink("..", path.join("sub/up")).expect("a link");
+        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+        let root = rustix::fs::open(&path, flags, Mode::empty()).expect("a folder");
+        let opens =
+            |name: &str| Beneath::new(name.as_bytes()).is_some_and(|name| name.open_stepwise(&root, READ).is_ok());
+        assert!(opens("a") && opens("sub/b") && opens("sub") && opens(""));
+        assert!(!opens("in") && !opens("out") && !opens("sub/up/a") && !opens("../secret") && !opens("missing"));
+    }
+}
