@@ -21,7 +21,7 @@ pub fn names_something(name: &[u8]) -> bool {
     name.is_empty() || name.split(|byte| *byte == b'/').all(proper)
 }
 
-/// A line that the operator wants on every reply.
+/// A line that the operator wants on every response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     /// Visible ASCII without blanks or colons; never empty.
@@ -49,7 +49,7 @@ pub struct Settings {
     pub home: Option<Name>,
     /// Whether a folder without an index is answered with a list of what is in it.
     pub listing: bool,
-    /// Lines that go on every reply, in this order.
+    /// Lines that go on every response, in this order.
     pub headers: Vec<Field>,
     /// The origin that scripts of other sites may come from (`*`: any).
     pub cors: Option<String>,

@@ -199,7 +199,7 @@ fn essence(media_type: &str) -> &[u8] {
     trim(split_once(media_type, b';').map_or(media_type, |(essence, _)| essence))
 }
 
-/// What most replies are of: neither a list nor a text by the first look at it, so that the tables need not
+/// What most responses are of: neither a list nor a text by the first look at it, so that the tables need not
 /// be gone through.
 fn is_plainly_media(media_type: &str) -> bool {
     media_type == UNKNOWN || media_type.starts_with("video/")

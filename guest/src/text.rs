@@ -1,7 +1,7 @@
 //! Reading and writing the small pieces that HTTP is made of: numbers, lists, tokens, escapes.
 //!
 //! Rule: everything is written into a buffer that is there already. `format!` would cost an allocation
-//! and the whole of `core::fmt` for every line of every reply.
+//! and the whole of `core::fmt` for every line of every response.
 
 use alloc::string::String;
 use alloc::vec::Vec;

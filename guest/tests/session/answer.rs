@@ -14,7 +14,7 @@ fn ask(host: &Host, method: &str, target: &str, fields: &[(&str, &str)]) -> (Mes
     let mut source = Vec::new();
     loop {
         next = match next {
-            Next::Reply(message) => {
+            Next::Response(message) => {
                 let mut body = Vec::new();
                 for piece in &message.body {
                     match piece {
@@ -141,6 +141,6 @@ fn what_is_of_the_connection_means_nothing() {
 fn a_wrong_event_is_a_failure_of_the_server() {
     let question = Question { method: "GET", target: "/ten", fields: &[] };
     let Next::Open(_, answer) = Answer::to(&question, Host::default().settings, 0) else { panic!("it opens") };
-    let Next::Reply(message) = answer.advance(0, Event::Finished) else { panic!("it replies") };
+    let Next::Response(message) = answer.advance(0, Event::Finished) else { panic!("it replies") };
     assert_eq!(message.status, 500);
 }

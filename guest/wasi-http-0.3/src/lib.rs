@@ -71,7 +71,7 @@ async fn reply(request: &Request, folder: &Folder) -> (Message, Option<Descripto
     let mut next = Answer::to(&question, settings(), now());
     loop {
         next = match next {
-            Next::Reply(message) => return (message, file),
+            Next::Response(message) => return (message, file),
             Next::Open(name, answer) => {
                 let found = folder.open(&name).await.map(|(found, opened)| {
                     file = opened;

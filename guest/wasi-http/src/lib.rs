@@ -46,7 +46,7 @@ fn reply(request: &IncomingRequest) -> (Message, Option<File>) {
     let mut next = Answer::to(&question, settings(), now());
     loop {
         next = match next {
-            Next::Reply(message) => return (message, file),
+            Next::Response(message) => return (message, file),
             Next::Open(name, answer) => {
                 let found = folder.open(&name).map(|(found, opened)| {
                     file = opened;

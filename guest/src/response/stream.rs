@@ -6,8 +6,8 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use crate::connection::Plan;
 use crate::contract::{Span, Window};
+use crate::plan::Plan;
 use crate::text::push_hex;
 
 /// How a body without a known length is delimited.
@@ -25,7 +25,7 @@ impl Delimiter {
     pub(crate) const CHUNK: u64 = 1024 * 1024;
 }
 
-/// The most chunks of one list of actions. A chunk is two actions; with what else a reply needs this
+/// The most chunks of one list of actions. A chunk is two actions; with what else a response needs this
 /// stays below the 64 that the contract allows.
 const CHUNKS_PER_LIST: usize = 28;
 

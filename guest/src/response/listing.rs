@@ -7,29 +7,30 @@ use alloc::vec::Vec;
 
 use crate::contract::{Entry, Listing};
 use crate::date::{self, seconds};
-use crate::negotiate::prefers;
-use crate::reply::{Body, Reply, Site, Status};
-use crate::request::Request;
+use crate::request::{Request, prefers};
+use crate::response::body::Body;
+use crate::response::message::{Response, Site};
+use crate::status::Status;
 use crate::text::{push_decimal, push_path};
 
 /// How long a list may get, in bytes. 4,096 long names with every byte escaped would be ten times that.
 const LIMIT: usize = 1024 * 1024;
 
-/// The reply that lists a folder: folders first, then by name.
-pub(crate) fn reply<'a>(site: Site<'a>, folder: &[u8], mut listing: Listing, request: &Request) -> Reply<'a> {
+/// The response that lists a folder: folders first, then by name.
+pub(crate) fn response<'a>(site: Site<'a>, folder: &[u8], mut listing: Listing, request: &Request) -> Response<'a> {
     listing.entries.sort_unstable_by(|a, b| (!a.folder, &a.name).cmp(&(!b.folder, &b.name)));
-    let mut reply = Reply::new(site, Status::Ok);
+    let mut response = Response::new(site, Status::Ok);
     // There is nothing to compare two lists by, so a cache has to ask each time.
-    reply.field("Cache-Control", b"no-cache");
-    reply.vary("Accept");
+    response.field("Cache-Control", b"no-cache");
+    response.vary("Accept");
     if prefers(request, "application/json", "text/html") {
-        reply.field("Content-Type", b"application/json");
-        reply.body = Body::Text(json(&listing));
+        response.field("Content-Type", b"application/json");
+        response.body = Body::Text(json(&listing));
     } else {
-        reply.field("Content-Type", b"text/html; charset=utf-8");
-        reply.body = Body::Text(html(folder, &listing));
+        response.field("Content-Type", b"text/html; charset=utf-8");
+        response.body = Body::Text(html(folder, &listing));
     }
-    reply
+    response
 }
 
 fn html(folder: &[u8], listing: &Listing) -> Vec<u8> {

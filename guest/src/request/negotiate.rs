@@ -1,6 +1,7 @@
 //! What the client prefers: `Accept` and `Accept-Encoding` (RFC 9110 sections 12.4.2, 12.5.1, 12.5.3).
 
-use crate::request::{FieldName, Request};
+use crate::request::field::FieldName;
+use crate::request::header_section::Request;
 use crate::text::{decimal, list, split_once, trim};
 
 /// A weight in thousandths. 0: not acceptable.

@@ -12,7 +12,10 @@
 use alloc::vec::Vec;
 
 use crate::contract::Name;
-use crate::request::{Malformed, Method, Request, is_authority};
+use crate::request::authority::is_authority;
+use crate::request::header_section::Request;
+use crate::request::line::Method;
+use crate::request::malformed::Malformed;
 use crate::text::{hex_value, push_path, split_once};
 
 /// What a target stands for.

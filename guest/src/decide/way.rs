@@ -1,0 +1,117 @@
+//! From a request to its response: what is opened on the way, and what is said in the end.
+//!
+//! Rule: nothing here knows of connections.
+
+use crate::contract::{Dialect, Event, Found, Name, Refusal};
+use crate::decide::search::{Place, Search};
+use crate::decide::source::Source;
+use crate::plan::Wait;
+use crate::request::{Malformed, Method, Request, Target};
+use crate::response::message::{Response, Site};
+use crate::response::page::{self, Format};
+use crate::response::{compat, listing};
+use crate::status::Status;
+
+/// What a request is on its way to.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// To a source, by the names that are tried for it.
+    Source(Search),
+    /// To a list of what is in the folder of this name.
+    List(Name),
+}
+
+impl Way {
+    /// What has to be asked of the host now.
+    pub(crate) fn wait(&self) -> Wait {
+        match self {
+            Self::Source(search) => Wait::Open(search.name()),
+            Self::List(name) => Wait::List(name.clone()),
+        }
+    }
+}
+
+/// Where a request has come to.
+#[derive(Debug)]
+pub(crate) enum Step<'a> {
+    /// The host has to look first.
+    Look(Way),
+    /// What to say.
+    Response(Response<'a>),
+}
+
+/// What a request leads to at first.
+pub(crate) fn begin<'a>(site: Site<'a>, request: &Request) -> Result<Step<'a>, Malformed> {
+    let compat = site.settings.dialect == Dialect::Compat;
+    if site.settings.at_capacity {
+        return Ok(Step::Response(page::full(site, request)));
+    }
+    if compat && matches!(request.method, Method::Get | Method::Head) {
+        let search = compat::name(request).map(Search::exact);
+        return Ok(search.map_or_else(|| missing(site, request), |search| Step::Look(Way::Source(search))));
+    }
+    let target = Target::of(request)?;
+    Ok(match (request.method, target) {
+        (Method::Refused, _) => Step::Response(page::method_refused(site, request)),
+        (Method::Unknown, _) => Step::Response(page::error(site, Status::NotImplemented, Format::of(request))),
+        (Method::Options, _) => Step::Response(page::options(site, request)),
+        (_, Target::Path { name: Some(name), folder: true }) if name.is_empty() => root(site, request),
+        (_, Target::Path { name: Some(name), folder: true }) => {
+            Step::Look(Way::Source(Search::new(name, Place::Index, request)))
+        }
+        (_, Target::Path { name: Some(name), folder: false }) => {
+            Step::Look(Way::Source(Search::new(name, Place::Itself, request)))
+        }
+        (_, Target::Path { name: None, .. } | Target::Server) => missing(site, request),
+    })
+}
+
+/// What the host's answer leads to. None: it does not answer what was asked.
+pub(crate) fn proceed<'a>(site: Site<'a>, request: &Request, way: Way, event: Event) -> Option<Step<'a>> {
+    match (way, event) {
+        (Way::Source(search), Event::Opened(result)) => Some(opened(site, request, search, result)),
+        (Way::List(folder), Event::Listed(Ok(listing))) => {
+            Some(Step::Response(listing::response(site, &folder, listing, request)))
+        }
+        (Way::List(_), Event::Listed(Err(refusal))) => Some(Step::Response(page::refused(site, refusal, request))),
+        _ => None,
+    }
+}
+
+/// Goes on with what a name turned out to be.
+fn opened<'a>(site: Site<'a>, request: &Request, mut search: Search, result: Result<Found, Refusal>) -> Step<'a> {
+    Step::Response(match result {
+        Ok(Found::Source(facts)) => {
+            let source = Source { name: search.bare(), coding: search.coding, facts };
+            source.response(site, request)
+        }
+        // Whatever keeps a compressed sibling from being sent, the bare one will do.
+        _ if search.coding.is_some() => {
+            search.advance();
+            return Step::Look(Way::Source(search));
+        }
+        Ok(Found::Folder) | Err(Refusal::NotFound) if search.place == Place::Index => {
+            if site.settings.listing {
+                return Step::Look(Way::List(search.target));
+            }
+            page::refused(site, Refusal::NotFound, request)
+        }
+        Ok(Found::Folder) if site.settings.dialect == Dialect::Standard => {
+            page::to_folder(site, &search.target, request)
+        }
+        Ok(Found::Folder) => page::refused(site, Refusal::NotFound, request),
+        Err(refusal) => page::refused(site, refusal, request),
+    })
+}
+
+fn missing<'a>(site: Site<'a>, request: &Request) -> Step<'a> {
+    Step::Response(page::refused(site, Refusal::NotFound, request))
+}
+
+/// What the root stands for.
+fn root<'a>(site: Site<'a>, request: &Request) -> Step<'a> {
+    match &site.settings.home {
+        Some(home) => Step::Response(page::to_home(site, home, request)),
+        None => Step::Look(Way::Source(Search::new(Name::new(), Place::Index, request))),
+    }
+}
