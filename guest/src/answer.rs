@@ -6,14 +6,15 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::contract::{Dialect, Event, Found, Instant, Name, Refusal, Settings};
+use crate::contract::{Dialect, Event, Found, Instant, Name, Portion, Refusal, Settings};
 use crate::decide::way::{self, Step, Way};
 use crate::request::{Malformed, Request};
+use crate::response::listing;
 use crate::response::message::{Recipient, Site};
 use crate::response::page::{self, Format};
 
 pub use crate::response::body::Piece;
-pub use crate::response::message::Message;
+pub use crate::response::message::{Message, More, Rest};
 
 /// A request as a host has read it, that has settled already for whom it is and where it ends.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +33,8 @@ pub struct Question<'a> {
 pub enum Next {
     /// Open this name, then tell [`Answer::advance`] what came of it.
     Open(Name, Answer),
-    /// Read what is in this folder, then tell [`Answer::advance`] what came of it.
-    List(Name, Answer),
+    /// List this portion of a folder, then tell [`Answer::advance`] the result.
+    List(Portion, Answer),
     /// Say this.
     Response(Message),
 }
@@ -82,7 +83,8 @@ impl Answer {
     fn look(self) -> Next {
         match &self.way {
             Way::Source(search) => Next::Open(search.name(), self),
-            Way::List(name) => Next::List(name.clone(), self),
+            Way::Home(name) => Next::Open(name.clone(), self),
+            Way::List(folder) => Next::List(listing::first(folder), self),
         }
     }
 }

@@ -27,6 +27,7 @@ extern crate alloc;
 
 pub mod answer;
 pub mod contract;
+pub mod names;
 
 mod date;
 mod decide;

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::contract::{Action, Exchange, Name, Remainder, Span};
+use crate::contract::{Action, Exchange, Name, Phase, Portion, Remainder, Span};
 
 /// When a list of actions is full enough to end it. A response that needs no source has at most a few
 /// actions, so that this stays below the 64 that the contract allows.
@@ -37,10 +37,11 @@ impl Plan {
 
     pub(crate) fn then(mut self, wait: Wait) -> Vec<Action> {
         self.0.push(match wait {
-            Wait::Receive => Action::Receive,
+            Wait::Receive(phase) => Action::Receive(phase),
             Wait::Open(name) => Action::Open(name),
-            Wait::List(name) => Action::List(name),
+            Wait::List(portion) => Action::List(portion),
             Wait::Past(offset) => Action::Wait(offset),
+            Wait::Proceed => Action::Proceed,
             Wait::Close(remainder) => Action::Close(remainder),
         });
         self.0
@@ -50,11 +51,13 @@ impl Plan {
 /// What ends a list of actions.
 #[derive(Debug)]
 pub(crate) enum Wait {
-    Receive,
+    Receive(Phase),
     Open(Name),
-    List(Name),
+    List(Portion),
     /// Until the open source reaches past this offset.
     Past(u64),
+    /// For the next turn.
+    Proceed,
     Close(Remainder),
 }
 
@@ -63,4 +66,15 @@ pub(crate) enum Wait {
 pub(crate) enum Then {
     NextRequest,
     Close(Remainder),
+}
+
+/// How far a body has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// There is more to come.
+    Goes,
+    /// All of it was sent.
+    Ended,
+    /// What should come next cannot be read, or not any more.
+    Broken,
 }

@@ -12,14 +12,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 
-use crate::contract::{Action, Event, Exchange, Instant, Name, Remainder, Settings, Window};
+use crate::contract::{Action, Event, Exchange, Instant, Phase, Remainder, Settings};
 use crate::decide::guard::{self, Guard};
 use crate::decide::way::{self, Step, Way};
-use crate::plan::{Plan, Then, Wait};
+use crate::plan::{Flow, Plan, Then, Wait};
 use crate::request::{self, Expectation, FieldName, Framing, Malformed, Request, Scanner};
 use crate::response::message::{Recipient, Response, Site};
 use crate::response::page::{self, Format};
-use crate::response::stream::{Flow, Stream};
+use crate::response::sending::Sending;
 use crate::status::Status;
 
 /// One client, from its first byte to its last.
@@ -57,12 +57,12 @@ enum State {
     Head(Scanner),
     /// Reading and forgetting the body of a request, which is answered when that is done.
     Body(Request, Framing),
-    /// Nothing: the list of actions was full, and there is more to do.
-    Breath,
+    /// Nothing: the list of actions was full, and more requests are there already.
+    Yielding,
     /// Waiting for what the host finds on the way to a response.
     Answering(Request, Way),
-    /// Sending a source as it grows.
-    Streaming(Stream, Option<Exchange>, Then),
+    /// Sending a body that does not fit one list of actions.
+    Sending(Sending, Option<Exchange>, Then),
     /// The session has ended.
     Closed,
 }
@@ -113,13 +113,13 @@ impl Session {
                 self.client = Client::HasFinished;
                 self.proceed(now, &mut plan)
             }
-            (State::Breath, Event::Opened(_)) => {
+            (State::Yielding, Event::Proceeded) => {
                 self.state = State::Head(Scanner::default());
                 self.proceed(now, &mut plan)
             }
             (State::Answering(request, way), event) => self.look_on(now, request, way, event, &mut plan),
-            (State::Streaming(stream, exchange, then), Event::Available(window)) => {
-                self.available(now, stream, exchange, then, window, &mut plan)
+            (State::Sending(sending, exchange, then), event) => {
+                self.send_on(now, sending, exchange, then, event, &mut plan)
             }
             _ => Wait::Close(Remainder::Unread),
         };
@@ -140,10 +140,10 @@ impl Session {
         self.server = Server::Stops;
         let wait = match &state {
             State::Head(scanner) if scanner.is_idle(&self.unread) => Wait::Close(Remainder::Nothing),
-            State::Head(_) | State::Body(..) => Wait::Receive,
-            State::Breath => Wait::Open(Name::new()),
+            State::Head(_) | State::Body(..) => Wait::Receive(Phase::Partial),
+            State::Yielding => Wait::Proceed,
             State::Answering(_, way) => way.wait(),
-            State::Streaming(stream, ..) => Wait::Past(stream.offset),
+            State::Sending(sending, ..) => sending.wait(),
             State::Closed => Wait::Close(Remainder::Unread),
         };
         self.state = state;
@@ -154,9 +154,8 @@ impl Session {
     fn proceed(&mut self, now: Instant, plan: &mut Plan) -> Wait {
         loop {
             if plan.is_full() && matches!(self.state, State::Head(_)) {
-                // Opening the root is the one wait that always comes back by itself, and costs little.
-                self.state = State::Breath;
-                return Wait::Open(Name::new());
+                self.state = State::Yielding;
+                return Wait::Proceed;
             }
             let wait = match self.next(plan) {
                 Next::Incomplete => Some(self.wait_for_more()),
@@ -248,7 +247,8 @@ impl Session {
             self.state = State::Closed;
             return Wait::Close(Remainder::Nothing);
         }
-        Wait::Receive
+        // A client that has never sent a request is not between two of them: it has the header timeout.
+        Wait::Receive(if idle && self.exchanges > 0 { Phase::Idle } else { Phase::Partial })
     }
 
     /// Answers a request, or finds out what to answer with. None: the next request may come.
@@ -289,18 +289,20 @@ impl Session {
         }
     }
 
-    /// Goes on with a source that has grown.
-    fn available(
+    /// Goes on with a body, now that there is more of it.
+    fn send_on(
         &mut self,
         now: Instant,
-        mut stream: Stream,
+        mut sending: Sending,
         exchange: Option<Exchange>,
         then: Then,
-        window: Window,
+        event: Event,
         plan: &mut Plan,
     ) -> Wait {
-        let flow = stream.pour(Vec::new(), window, plan);
-        let wait = self.follow(Delivered { stream: Some((stream, flow)), then }, exchange, plan);
+        let Some(flow) = sending.resume(event, plan) else {
+            return Wait::Close(Remainder::Unread);
+        };
+        let wait = self.follow(Delivered { rest: Some((sending, flow)), then }, exchange, plan);
         wait.unwrap_or_else(|| self.proceed(now, plan))
     }
 
@@ -308,8 +310,8 @@ impl Session {
     fn deliver(&self, request: &Request, response: Response<'_>, plan: &mut Plan) -> (Status, Delivered) {
         let then = self.then(request, &response);
         let status = response.status;
-        let stream = response.deliver(Recipient::of(request), then, plan);
-        (status, Delivered { stream, then })
+        let rest = response.deliver(Recipient::of(request), then, plan);
+        (status, Delivered { rest, then })
     }
 
     /// What comes after a response (RFC 9112 section 9.3).
@@ -341,16 +343,16 @@ impl Session {
     /// Waits for the rest of a response, or reports it and goes on to what comes after. None: that is the
     /// next request.
     fn follow(&mut self, delivered: Delivered, exchange: Option<Exchange>, plan: &mut Plan) -> Option<Wait> {
-        let Delivered { stream, then } = delivered;
-        if let Some((stream, Flow::Goes)) = stream {
-            let offset = stream.offset;
-            self.state = State::Streaming(stream, exchange, then);
-            return Some(Wait::Past(offset));
+        let Delivered { rest, then } = delivered;
+        if let Some((sending, Flow::Goes)) = rest {
+            let wait = sending.wait();
+            self.state = State::Sending(sending, exchange, then);
+            return Some(wait);
         }
         if let Some(exchange) = exchange {
             plan.report(exchange);
         }
-        match (stream, then) {
+        match (rest, then) {
             // Without a last chunk: that is how the client sees that something is missing.
             (Some((_, Flow::Broken)), _) => Some(Wait::Close(Remainder::Nothing)),
             (_, Then::Close(remainder)) => Some(Wait::Close(remainder)),
@@ -382,7 +384,7 @@ impl Session {
 
 /// A response that is on the wire, all of it or what there is so far.
 struct Delivered {
-    stream: Option<(Stream, Flow)>,
+    rest: Option<(Sending, Flow)>,
     then: Then,
 }
 

@@ -103,6 +103,31 @@ pub(crate) fn push_path(out: &mut Vec<u8>, name: &[u8]) {
     }
 }
 
+/// A hash that tells things apart which nobody makes to collide (FNV-1a).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hash(u64);
+
+impl Hash {
+    /// The hash of nothing.
+    pub(crate) fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    /// The hash of what was hashed before, and of these bytes.
+    pub(crate) fn add(self, bytes: &[u8]) -> Self {
+        let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        Self(bytes.iter().fold(self.0, add))
+    }
+
+    /// Sixteen hexadecimal digits.
+    pub(crate) fn digits(self) -> Vec<u8> {
+        let mut digits = Vec::with_capacity(16);
+        // The top bit makes them always sixteen.
+        push_hex(&mut digits, self.0 | 1 << 63);
+        digits
+    }
+}
+
 /// At most `limit` characters of `bytes` that can stand in a log: what is not visible ASCII or a blank
 /// becomes `\xNN`.
 pub(crate) fn printable(bytes: &[u8], limit: usize) -> String {

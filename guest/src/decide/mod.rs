@@ -4,5 +4,6 @@ pub(crate) mod guard;
 pub(crate) mod way;
 
 mod conditional;
+mod folder;
 mod search;
 mod source;

@@ -17,7 +17,7 @@ pub(crate) use field::FieldName;
 pub(crate) use header_section::{Expectation, Request, line_for_log};
 pub(crate) use line::{Method, Version};
 pub use malformed::Malformed;
-pub(crate) use negotiate::{Coding, Codings, prefers};
+pub(crate) use negotiate::{Coding, Codings, names_html, prefers};
 #[cfg(test)]
 pub(crate) use scan::HEADER_SECTION_LIMIT;
 pub(crate) use scan::Scanner;

@@ -83,6 +83,12 @@ pub(crate) fn prefers(request: &Request, this: &str, that: &str) -> bool {
     media_weight(request, this) > media_weight(request, that)
 }
 
+/// Whether the client names HTML among what it takes, as browsers do for pages and nothing else does.
+pub(crate) fn names_html(request: &Request) -> bool {
+    let mut ranges = request.fields(FieldName::Accept).flat_map(list).map(weighted);
+    ranges.any(|(range, weight)| weight > 0 && range.eq_ignore_ascii_case(b"text/html"))
+}
+
 /// The weight of the most specific range that has the type (RFC 9110 section 12.5.1). A client that says
 /// nothing takes anything.
 fn media_weight(request: &Request, media_type: &str) -> Weight {

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::contract::{Span, Window};
+use crate::response::listing::{ListingBody, ListingStream};
 use crate::response::multipart::Multipart;
 use crate::response::stream::{Delimiter, Stream};
 use crate::text::push_decimal;
@@ -20,6 +21,8 @@ pub(crate) enum Body {
     Parts(Multipart),
     /// What the window has now, and what comes.
     Stream(Stream, Window),
+    /// A listing, of which this is the beginning.
+    Listing(ListingStream, Vec<u8>),
 }
 
 impl Body {
@@ -27,8 +30,8 @@ impl Body {
     pub(crate) fn push_framing(&self, head: &mut Vec<u8>) {
         let length = match self {
             Self::Nothing => return,
-            Self::Stream(stream, _) => {
-                if stream.delimiter != Delimiter::Close {
+            Self::Stream(Stream { delimiter, .. }, _) | Self::Listing(ListingStream { delimiter, .. }, _) => {
+                if *delimiter != Delimiter::Close {
                     head.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
                 }
                 return;
@@ -44,9 +47,9 @@ impl Body {
 }
 
 impl Body {
-    /// The pieces that it is made of.
-    pub(crate) fn into_pieces(self) -> Vec<Piece> {
-        match self {
+    /// The pieces that it is made of, and what is left of a listing.
+    pub(crate) fn into_pieces(self) -> (Vec<Piece>, Option<ListingBody>) {
+        let pieces = match self {
             Self::Nothing => Vec::new(),
             Self::Text(text) => Vec::from([Piece::Bytes(text)]),
             Self::Part(span) => Vec::from([Piece::Span(span)]),
@@ -58,7 +61,11 @@ impl Body {
             Self::Stream(_, Window { start, end, .. }) => {
                 Vec::from([Piece::Span(Span { offset: start, count: end - start })])
             }
-        }
+            Self::Listing(listing, beginning) => {
+                return (Vec::from([Piece::Bytes(beginning)]), Some(listing.body));
+            }
+        };
+        (pieces, None)
     }
 }
 

@@ -6,12 +6,14 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::contract::{Instant, Settings};
+use crate::contract::{Instant, Listing, Portion, Refusal, Settings};
 use crate::date::{self, Seconds, seconds};
-use crate::plan::{Plan, Then};
+use crate::plan::{Flow, Plan, Then};
 use crate::request::{Method, Request, Version};
 use crate::response::body::{Body, Piece};
-use crate::response::stream::{Delimiter, Flow, Stream};
+use crate::response::listing::{ListingBody, Needs};
+use crate::response::sending::Sending;
+use crate::response::stream::Delimiter;
 use crate::status::Status;
 use crate::text::{push_decimal, split_once, trim};
 
@@ -40,7 +42,7 @@ pub(crate) struct Site<'a> {
 }
 
 /// A response, for a host that writes it in its own way.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Message {
     /// The status code.
     pub status: u16,
@@ -49,6 +51,41 @@ pub struct Message {
     pub fields: Vec<(String, Vec<u8>)>,
     /// The body, piece by piece. For `HEAD` there is none.
     pub body: Vec<Piece>,
+    /// What comes after these pieces. None: they are all.
+    pub rest: Option<Rest>,
+}
+
+/// The rest of a body that is written while a folder is read.
+#[derive(Debug)]
+pub struct Rest(ListingBody);
+
+/// What to do about a [`Rest`].
+#[derive(Debug)]
+pub enum More {
+    /// Send these bytes, then ask again.
+    Bytes(Vec<u8>),
+    /// List this portion, then tell [`Rest::listed`] the result.
+    List(Portion),
+    /// Nothing: the body is complete.
+    End,
+}
+
+impl Rest {
+    /// What to do now.
+    pub fn more(&mut self) -> More {
+        match self.0.needs() {
+            Needs::Time => More::Bytes(self.0.piece()),
+            Needs::Portion(portion) => More::List(portion),
+            Needs::Nothing => More::End,
+        }
+    }
+
+    /// Takes the next portion of the folder. False: it does not continue the listing, and the body cannot
+    /// be completed. The client must be able to tell, so it must not look complete.
+    #[must_use]
+    pub fn listed(&mut self, result: Result<Listing, Refusal>) -> bool {
+        result.is_ok_and(|listing| self.0.resume(listing).is_ok())
+    }
 }
 
 /// A response that is being written.
@@ -133,12 +170,16 @@ impl<'a> Response<'a> {
     /// Whether the connection must end with this response: its body ends with it, or its head could not say
     /// that it does not.
     pub(crate) fn closes(&self) -> bool {
-        let until_close = matches!(&self.body, Body::Stream(s, _) if s.delimiter == Delimiter::Close);
-        until_close || matches!(self.head, Head::Verbatim(_))
+        let delimiter = match &self.body {
+            Body::Stream(stream, _) => Some(stream.delimiter),
+            Body::Listing(listing, _) => Some(listing.delimiter),
+            _ => None,
+        };
+        delimiter == Some(Delimiter::Close) || matches!(self.head, Head::Verbatim(_))
     }
 
     /// Puts the response on the wire. Gives back a body that is not at its end yet.
-    pub(crate) fn deliver(self, recipient: Recipient, then: Then, plan: &mut Plan) -> Option<(Stream, Flow)> {
+    pub(crate) fn deliver(self, recipient: Recipient, then: Then, plan: &mut Plan) -> Option<(Sending, Flow)> {
         let mut head = match self.head {
             Head::Verbatim(head) => head.to_vec(),
             Head::Lines { mut bytes, vary } => {
@@ -172,7 +213,11 @@ impl<'a> Response<'a> {
             }
             Body::Stream(mut stream, window) => {
                 let flow = stream.pour(head, window, plan);
-                return Some((stream, flow));
+                return Some((Sending::Source(stream), flow));
+            }
+            Body::Listing(mut listing, beginning) => {
+                let flow = listing.begin(head, &beginning, plan);
+                return Some((Sending::Listing(listing), flow));
             }
         }
         None
@@ -185,14 +230,17 @@ impl Response<'_> {
         let fields = match self.head {
             Head::Verbatim(head) => fields(head),
             Head::Lines { mut bytes, vary } => {
-                self.body.push_framing(&mut bytes);
+                // The host frames what has no length.
+                if !matches!(self.body, Body::Listing(..)) {
+                    self.body.push_framing(&mut bytes);
+                }
                 push_common(&mut bytes, self.settings, vary);
                 push_operators(&mut bytes, self.settings, &self.body);
                 fields(&bytes)
             }
         };
-        let body = if method == Method::Head { Vec::new() } else { self.body.into_pieces() };
-        Message { status: self.status.code(), fields, body }
+        let (body, rest) = if method == Method::Head { (Vec::new(), None) } else { self.body.into_pieces() };
+        Message { status: self.status.code(), fields, body, rest: rest.map(Rest) }
     }
 }
 

@@ -2,8 +2,12 @@
 
 pub(crate) mod body;
 pub(crate) mod compat;
+pub(crate) mod document;
+pub(crate) mod escape;
 pub(crate) mod listing;
 pub(crate) mod message;
 pub(crate) mod multipart;
 pub(crate) mod page;
+pub(crate) mod player;
+pub(crate) mod sending;
 pub(crate) mod stream;

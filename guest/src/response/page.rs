@@ -92,7 +92,12 @@ pub(crate) fn unsatisfiable<'a>(site: Site<'a>, size: u64, request: &Request) ->
 /// The root is sent on to the one source that there is. Not for good: tomorrow it may be another.
 pub(crate) fn to_home<'a>(site: Site<'a>, home: &[u8], request: &Request) -> Response<'a> {
     let location = location(home, b"", query(request.target()));
-    redirect(site, Status::Found, &location, request)
+    let mut response = redirect(site, Status::Found, &location, request);
+    if site.settings.pages {
+        // A browser gets a page in its place.
+        response.vary("Accept");
+    }
+    response
 }
 
 /// A folder is sent on to its name with a slash, without which the links in it would lead astray.

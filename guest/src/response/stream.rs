@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use crate::contract::{Span, Window};
-use crate::plan::Plan;
+use crate::plan::{Flow, Plan};
 use crate::text::push_hex;
 
 /// How a body without a known length is delimited.
@@ -35,17 +35,6 @@ pub(crate) struct Stream {
     /// The byte to send next.
     pub(crate) offset: u64,
     pub(crate) delimiter: Delimiter,
-}
-
-/// How far a stream has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flow {
-    /// There is more to come.
-    Goes,
-    /// All of it was sent.
-    Ended,
-    /// What should come next is gone.
-    Broken,
 }
 
 impl Stream {
