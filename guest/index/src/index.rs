@@ -5,9 +5,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
 
-use crate::bytes::{Reader, size};
+use crate::bytes::size;
 use crate::detect;
 use crate::format::{Format, Next, Parser, Step, Unit};
+use crate::id3;
 use crate::mark::{Limits, Loss, Mark, Progress};
 use crate::out::Out;
 use crate::search::find_byte;
@@ -117,7 +118,7 @@ impl Beginning {
             self.bytes.drain(..skipped);
             self.at += skipped as u64;
             self.skip -= skipped as u64;
-            match id3_length(&self.bytes) {
+            match id3::length(&self.bytes) {
                 Some(length) if self.skip == 0 => self.skip = length,
                 _ => break,
             }
@@ -135,20 +136,8 @@ impl Beginning {
 
     /// Whether this may become the header of a tag.
     fn may_be_id3(&self) -> bool {
-        self.bytes.len() < size(ID3_HEADER) && (b"ID3".starts_with(&self.bytes) || self.bytes.starts_with(b"ID3"))
+        self.bytes.len() < size(id3::HEADER) && (b"ID3".starts_with(&self.bytes) || self.bytes.starts_with(b"ID3"))
     }
-}
-
-/// The length of the header of an ID3v2 tag, and of its footer.
-const ID3_HEADER: u64 = 10;
-
-/// The length of an ID3v2 tag at the beginning, header and footer included (ID3v2.4.0, section 3.1).
-pub(crate) fn id3_length(bytes: &[u8]) -> Option<u64> {
-    let mut tag = Reader(bytes.strip_prefix(b"ID3")?);
-    let [_, _, flags, sizes @ ..] = tag.array::<7>()?;
-    let has_footer = flags & 0x10 != 0;
-    let size = sizes.iter().fold(0, |size, byte| size << 7 | u64::from(byte & 0x7F));
-    Some(ID3_HEADER + size + if has_footer { ID3_HEADER } else { 0 })
 }
 
 /// A source whose format is known.
@@ -299,7 +288,7 @@ fn bounded(step: Step, count: usize, max_header: usize) -> Next {
             debug_assert!(false, "a parser wants the unit that it has");
             Next::Nothing(Loss::Malformed)
         }
-        Next::Find { .. } if step.used == 0 => {
+        Next::Find { .. } if step.used == 0 && count > 0 => {
             debug_assert!(false, "a parser may find what it has");
             Next::Nothing(Loss::Malformed)
         }
