@@ -29,6 +29,9 @@ pub struct Index {
     out: Out,
     /// How many bytes have been passed.
     passed: u64,
+    /// How many of them nothing will change any more. What was read before the format was known is among
+    /// them, and stays.
+    settled: u64,
 }
 
 enum Stage {
@@ -42,7 +45,7 @@ impl Index {
     /// The index of a source of which nothing is known yet.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits, stage: Stage::Probing(Beginning::default()), out: Out::new(limits), passed: 0 }
+        Self { limits, stage: Stage::Probing(Beginning::default()), out: Out::new(limits), passed: 0, settled: 0 }
     }
 
     /// What follows from the next bytes of the source.
@@ -88,7 +91,8 @@ impl Index {
             Stage::Reading(reading) => reading.at.min(self.passed),
             Stage::Probing(_) | Stage::Blind => self.passed,
         };
-        Progress { marks: self.out.take(), settled }
+        self.settled = self.settled.max(settled);
+        Progress { marks: self.out.take(), settled: self.settled }
     }
 }
 

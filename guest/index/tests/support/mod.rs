@@ -21,6 +21,30 @@ pub(crate) struct Host {
     header_bytes: u64,
 }
 
+/// The streams in `streams`, with their names, which are those of their formats up to a dash or to the end.
+pub(crate) const STREAMS: [(&str, &[u8]); 15] = [
+    ("adts", include_bytes!("../streams/adts")),
+    ("flac", include_bytes!("../streams/flac")),
+    ("flv", include_bytes!("../streams/flv")),
+    ("lines", include_bytes!("../streams/lines")),
+    ("matroska", include_bytes!("../streams/matroska")),
+    ("motion-jpeg", include_bytes!("../streams/motion-jpeg")),
+    ("mp4", include_bytes!("../streams/mp4")),
+    ("mpeg-audio", include_bytes!("../streams/mpeg-audio")),
+    ("mpeg-ts", include_bytes!("../streams/mpeg-ts")),
+    ("multipart", include_bytes!("../streams/multipart")),
+    ("ogg-flac", include_bytes!("../streams/ogg-flac")),
+    ("ogg-opus", include_bytes!("../streams/ogg-opus")),
+    ("ogg-theora", include_bytes!("../streams/ogg-theora")),
+    ("wav", include_bytes!("../streams/wav")),
+    ("webm", include_bytes!("../streams/webm")),
+];
+
+/// The stream of this name.
+pub(crate) fn stream(name: &str) -> &'static [u8] {
+    STREAMS.iter().find(|(found, _)| *found == name).map(|(_, bytes)| *bytes).expect("it is there")
+}
+
 /// A header, its joins, and where its stream ends.
 #[derive(Debug)]
 pub(crate) struct Run {
