@@ -1,0 +1,230 @@
+//! Streams made by FFmpeg, joined in the middle: what a late viewer gets decodes without a complaint, and
+//! begins with a key frame.
+
+#[allow(dead_code, reason = "other tests use the rest")]
+mod support;
+
+use std::env;
+use std::io::{Read, Write};
+use std::ops::RangeInclusive;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+
+use multiclient_index::Limits;
+use support::{Host, LARGEST_PIECE};
+
+/// Joins of a stream that are tried; more of them would only take longer.
+const TRIED: usize = 4;
+
+/// Joins where every frame of audio will do.
+const ANYWHERE: RangeInclusive<usize> = 5..=2_000;
+
+/// What FFmpeg encodes, and what the index says of it.
+struct Case<'a> {
+    arguments: &'a str,
+    format: &'a str,
+    media_type: &'a str,
+    has_video: bool,
+    /// Joins in six seconds with a key frame every second.
+    joins: RangeInclusive<usize>,
+}
+
+const H264: &str = "-c:v libx264 -preset ultrafast -bf 2 -g 25 -pix_fmt yuv420p";
+const AAC: &str = "-c:a aac -b:a 64k";
+
+#[test]
+fn late_viewers_of_mpeg_ts_decode_everything() {
+    let case = |arguments: &'static str| Case {
+        arguments,
+        format: "mpeg-ts",
+        media_type: "video/mp2t",
+        has_video: true,
+        joins: 5..=7,
+    };
+    check(&case("-c:v libx264 -preset ultrafast -g 25 -pix_fmt yuv420p -c:a aac -f mpegts"));
+    check(&case("-c:v libx264 -preset veryfast -bf 3 -g 25 -c:a mp2 -f mpegts"));
+    check(&case("-c:v libx265 -preset ultrafast -x265-params keyint=25:log-level=none -c:a aac -f mpegts"));
+    check(&case("-c:v mpeg2video -bf 2 -g 25 -c:a ac3 -f mpegts"));
+    check(&Case { has_video: false, joins: ANYWHERE, ..case("-vn -c:a aac -f mpegts") });
+}
+
+#[test]
+fn late_viewers_of_fragmented_mp4_decode_everything() {
+    let case = |arguments: &str| {
+        check(&Case { arguments, format: "mp4", media_type: "video/mp4", has_video: true, joins: 5..=7 });
+    };
+    for flags in [
+        "frag_keyframe+empty_moov",
+        "frag_keyframe+empty_moov+default_base_moof",
+        "frag_keyframe+empty_moov+separate_moof",
+        "cmaf+frag_keyframe",
+        "dash+frag_keyframe+empty_moov",
+    ] {
+        case(&format!("{H264} {AAC} -movflags {flags} -f mp4"));
+    }
+    case(&format!("{H264} {AAC} -movflags empty_moov+default_base_moof -frag_duration 200000 -f mp4"));
+    case(&format!(
+        "-c:v libx265 -preset ultrafast -x265-params keyint=25:log-level=none {AAC} -movflags frag_keyframe+empty_moov -f mp4"
+    ));
+    let arguments = "-vn -c:a aac -movflags empty_moov -frag_duration 500000 -f mp4";
+    check(&Case { arguments, format: "mp4", media_type: "audio/mp4", has_video: false, joins: ANYWHERE });
+}
+
+#[test]
+fn late_viewers_of_matroska_decode_everything() {
+    let case = |arguments: &str, format: &str, media_type: &str| {
+        check(&Case { arguments, format, media_type, has_video: true, joins: 5..=7 });
+    };
+    case(&format!("{H264} {AAC} -f matroska"), "matroska", "video/matroska");
+    case(&format!("{H264} -c:a flac -live 1 -f matroska"), "matroska", "video/matroska");
+    let vp8 = "-c:v libvpx -deadline realtime -cpu-used 8 -g 25 -c:a libvorbis";
+    case(&format!("{vp8} -f webm"), "webm", "video/webm");
+    case(&format!("{vp8} -cluster_size_limit 20000 -f webm"), "webm", "video/webm");
+    case("-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 25 -c:a libopus -f webm", "webm", "video/webm");
+    let (arguments, media_type) = ("-vn -c:a libopus -cluster_time_limit 500 -f webm", "audio/webm");
+    check(&Case { arguments, format: "webm", media_type, has_video: false, joins: ANYWHERE });
+}
+
+#[test]
+fn late_viewers_of_ogg_decode_everything() {
+    let case = |arguments: &str| {
+        let media_type = "audio/ogg";
+        check(&Case { arguments, format: "ogg", media_type, has_video: false, joins: 3..=2_000 });
+    };
+    case("-vn -c:a libvorbis -f ogg");
+    case("-vn -c:a libvorbis -page_duration 100000 -f ogg");
+    case("-vn -c:a libopus -f ogg");
+    case("-vn -c:a libopus -page_duration 20000 -f opus");
+    case("-vn -c:a flac -f ogg");
+    for arguments in ["-c:v libtheora -g 25 -c:a libvorbis -f ogg", "-c:v libvpx -deadline realtime -g 25 -an -f ogg"] {
+        check(&Case { arguments, format: "ogg", media_type: "video/ogg", has_video: true, joins: 5..=7 });
+    }
+}
+
+#[test]
+fn late_viewers_of_flv_decode_everything() {
+    let (format, media_type) = ("flv", "video/x-flv");
+    for arguments in [&format!("{H264} {AAC} -f flv"), "-c:v flv -g 25 -c:a libmp3lame -ar 44100 -f flv"] {
+        check(&Case { arguments, format, media_type, has_video: true, joins: 5..=7 });
+    }
+    check(&Case { arguments: "-vn -c:a aac -f flv", format, media_type, has_video: false, joins: ANYWHERE });
+}
+
+#[test]
+fn late_listeners_decode_everything() {
+    for (arguments, format, media_type) in [
+        ("-vn -c:a flac -f flac", "flac", "audio/flac"),
+        ("-vn -c:a aac -f adts", "adts", "audio/aac"),
+        ("-vn -c:a libmp3lame -f mp3", "mpeg-audio", "audio/mpeg"),
+        ("-vn -c:a mp2 -f mp2", "mpeg-audio", "audio/mpeg"),
+        ("-vn -c:a pcm_s16le -ac 2 -f wav", "wav", "audio/wav"),
+        ("-vn -c:a pcm_s32le -ac 1 -rf64 always -f wav", "wav", "audio/wav"),
+    ] {
+        check(&Case { arguments, format, media_type, has_video: false, joins: ANYWHERE });
+    }
+}
+
+#[test]
+fn late_viewers_of_pictures_decode_everything() {
+    for (arguments, format, media_type) in [
+        ("-an -c:v mjpeg -f mjpeg", "motion-jpeg", "video/x-motion-jpeg"),
+        ("-an -c:v mjpeg -f mpjpeg", "multipart", "multipart/x-mixed-replace; boundary=ffmpeg"),
+    ] {
+        check(&Case { arguments, format, media_type, has_video: true, joins: 150..=151 });
+    }
+}
+
+/// Encodes six seconds, joins them, and decodes what comes of it.
+fn check(case: &Case<'_>) {
+    if !has_ffmpeg() {
+        return;
+    }
+    let source = encode(case.arguments);
+    let host = Host::of(&source, Limits::default(), [LARGEST_PIECE]);
+    let runs = host.runs();
+    let [run] = &runs[..] else { panic!("{}: {} headers, lost {:?}", case.arguments, runs.len(), host.losses()) };
+    assert_eq!(run.header.format, case.format, "{}", case.arguments);
+    assert_eq!(run.header.media_type, case.media_type, "{}", case.arguments);
+    assert_eq!(host.losses(), [], "{}", case.arguments);
+    assert!(case.joins.contains(&run.joins.len()), "{}: {} joins", case.arguments, run.joins.len());
+
+    // Of a stream that ends after a few frames FFmpeg says so, whatever it is.
+    let last = source.len() as u64 * 9 / 10;
+    let joins: Vec<_> = run.joins.iter().rev().filter(|join| join.offset < last).collect();
+    let every = joins.len().div_ceil(TRIED).max(1);
+    for join in joins.into_iter().step_by(every) {
+        let stream = host.composed(run, join);
+        assert_eq!(decode(case, &stream), "", "{}, joined at {} of {}", case.arguments, join.offset, source.len());
+        if case.has_video {
+            assert_eq!(first_frame(&stream), "1", "{}, joined at {}: no key frame", case.arguments, join.offset);
+        }
+    }
+}
+
+fn encode(arguments: &str) -> Vec<u8> {
+    let inputs =
+        "-v error -f lavfi -i testsrc=size=320x240:rate=25 -f lavfi -i sine=frequency=440:sample_rate=48000 -t 6";
+    let output = ffmpeg("ffmpeg", &format!("{inputs} {arguments} -"), &[]);
+    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(!output.stdout.is_empty());
+    output.stdout
+}
+
+/// What FFmpeg has to say when it decodes a stream, if it is an error.
+fn decode(case: &Case<'_>, stream: &[u8]) -> String {
+    let output = ffmpeg("ffmpeg", "-v error -xerror -i - -f null -", stream);
+    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.success(), complaints.is_empty(), "{complaints}");
+    // What it says of whole streams, too, when they end.
+    let usual = match case.format {
+        // No part follows the last delimiter.
+        "multipart" => "pipe:: Invalid data found when processing input\n",
+        // The last packet is not full.
+        "wav" => "pipe:: corrupt input packet in stream 0\n",
+        _ => "",
+    };
+    if complaints == usual { String::new() } else { complaints }
+}
+
+/// `1` if the first video frame is a key frame.
+fn first_frame(stream: &[u8]) -> String {
+    let arguments = "-v error -select_streams v:0 -show_entries frame=key_frame -read_intervals %+#1 -of csv=p=0 -";
+    let output = ffmpeg("ffprobe", arguments, stream);
+    String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim_end_matches(',').into()
+}
+
+/// Runs one of FFmpeg's programs on these bytes.
+fn ffmpeg(program: &str, arguments: &str, input: &[u8]) -> Output {
+    let mut child = Command::new(program)
+        .args(arguments.split_whitespace())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it is installed, or the test would have been skipped");
+    let mut stdin = child.stdin.take().expect("it is a pipe");
+    let mut stderr = child.stderr.take().expect("it is a pipe");
+    thread::scope(|scope| {
+        // Who has seen enough does not read the rest.
+        scope.spawn(move || drop(stdin.write_all(input)));
+        let complaints = scope.spawn(move || {
+            let mut complaints = Vec::new();
+            stderr.read_to_end(&mut complaints).map(|_| complaints)
+        });
+        let mut output = child.wait_with_output().expect("it was started");
+        output.stderr = complaints.join().expect("it only reads").expect("a pipe can be read");
+        output
+    })
+}
+
+/// Whether FFmpeg is here. Where it has to be, it is an error if it is not.
+fn has_ffmpeg() -> bool {
+    let found = Command::new("ffmpeg").arg("-version").output().is_ok_and(|output| output.status.success());
+    let required = env::var("MULTICLIENT_TESTS_REQUIRE").is_ok_and(|required| required == "all");
+    assert!(found || !required, "ffmpeg is missing: `apt install ffmpeg`");
+    if !found {
+        let mut stderr = std::io::stderr().lock();
+        writeln!(stderr, "SKIPPED: ffmpeg is missing: `apt install ffmpeg`").expect("standard error can be written");
+    }
+    found
+}
