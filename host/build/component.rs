@@ -12,20 +12,30 @@ pub(crate) fn checkout(path_to_root: &str) -> Option<PathBuf> {
     root.join("guest/session/Cargo.toml").is_file().then_some(root)
 }
 
-/// Builds the component with these features of its crate, in a target folder of its own: the one of the
-/// build that runs this is locked.
-pub(crate) fn build(root: &Path, features: &[&str]) -> Vec<u8> {
-    for input in ["guest/src", "guest/Cargo.toml", "guest/session", "guest/shell", "wit/session.wit", "Cargo.lock"] {
+/// A component of this checkout: its package and features, and where its sources are.
+pub(crate) struct Source {
+    pub(crate) package: &'static str,
+    pub(crate) features: &'static [&'static str],
+    pub(crate) inputs: &'static [&'static str],
+}
+
+/// What a session component is built from.
+pub(crate) const SESSION: &[&str] =
+    &["guest/src", "guest/Cargo.toml", "guest/session", "guest/shell", "wit/session.wit", "Cargo.lock"];
+
+/// Builds a component in a target folder of its own: the one of the build that runs this is locked.
+pub(crate) fn build(root: &Path, source: &Source) -> Vec<u8> {
+    for input in source.inputs {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
     install_target();
     let target_dir = out_dir().join("guest");
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo
-        .args(["build", "--release", "--package", "multiclient-session", "--target", TARGET])
-        .args(features.iter().flat_map(|feature| ["--features", feature]))
+        .args(["build", "--release", "--package", source.package, "--target", TARGET])
+        .args(source.features.iter().flat_map(|feature| ["--features", feature]))
         .arg("--manifest-path")
-        .arg(root.join("guest/session/Cargo.toml"))
+        .arg(root.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(&target_dir);
     // What the outer build set for its own crates is not meant for the guest. The rest of the
@@ -53,7 +63,8 @@ pub(crate) fn build(root: &Path, features: &[&str]) -> Vec<u8> {
         fail("the guest does not build; the errors are above");
     }
     // Read at once: the next build puts its own there.
-    fs::read(target_dir.join(TARGET).join("release/multiclient_session.wasm"))
+    let file = format!("release/{}.wasm", source.package.replace('-', "_"));
+    fs::read(target_dir.join(TARGET).join(file))
         .unwrap_or_else(|error| fail(&format!("the guest was built, but cannot be read: {error}")))
 }
 

@@ -1,8 +1,9 @@
-//! Provides the built-in guest: its component and its machine code, in `OUT_DIR`, for the library to embed.
+//! Provides the built-in components, the guest and the index of live streams: each as a component and as
+//! machine code, in `OUT_DIR`, for the library to embed.
 //!
-//! In a checkout the component is built from source. In the published package it is `prebuilt/guest.wasm`,
-//! with its SHA-256 beside it. With the feature `compile` the machine code is made here; without it, it is
-//! `prebuilt/guest.ARCH.cwasm`, and no compiler is built at all.
+//! In a checkout they are built from source. In the published package they are `prebuilt/NAME.wasm`, with
+//! their SHA-256 beside them. With the feature `compile` the machine code is made here; without it, it is
+//! `prebuilt/NAME.ARCH.cwasm`, and no compiler is built at all.
 
 use std::path::Path;
 use std::{env, fs};
@@ -12,38 +13,55 @@ mod component;
 #[path = "../src/sandbox/engine.rs"]
 mod engine;
 
-use component::{fail, out_dir};
+use component::{Source, fail, out_dir};
+
+/// Names a folder to leave the files of `prebuilt/` in: what the script `host/prebuild` does.
+const PREBUILD: &str = "MULTICLIENT_PREBUILD";
 
 fn main() {
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=src/sandbox/engine.rs");
     println!("cargo::rerun-if-env-changed={PREBUILD}");
-    let component = match component::checkout("..") {
-        Some(root) if cfg!(feature = "compile") => component::build(&root, &[]),
-        _ => prebuilt("guest.wasm"),
+    let session = Source { package: "multiclient-session", features: &[], inputs: component::SESSION };
+    let index = Source {
+        package: "multiclient-index-component",
+        features: &[],
+        inputs: &["guest/index", "guest/shell/src/heap.rs", "wit/index", "Cargo.lock"],
     };
-    let machine_code = machine_code(&component);
-    if let Some(folder) = env::var_os(PREBUILD) {
-        prebuild(Path::new(&folder), &component);
+    let mut files = Vec::new();
+    for (name, source) in [("guest", session), ("index", index)] {
+        let component = match component::checkout("..") {
+            Some(root) if cfg!(feature = "compile") => component::build(&root, &source),
+            _ => prebuilt(&format!("{name}.wasm")),
+        };
+        let machine_code = machine_code(name, &component);
+        if env::var_os(PREBUILD).is_some() {
+            files.extend(for_the_package(name, &component));
+        }
+        fs::write(out_dir().join(format!("{name}.wasm")), component).expect("OUT_DIR can be written");
+        fs::write(out_dir().join(format!("{name}.cwasm")), machine_code).expect("OUT_DIR can be written");
     }
-    fs::write(out_dir().join("guest.wasm"), component).expect("OUT_DIR can be written");
-    fs::write(out_dir().join("guest.cwasm"), machine_code).expect("OUT_DIR can be written");
+    if let Some(folder) = env::var_os(PREBUILD) {
+        let folder = Path::new(&folder);
+        let sums: String = files.iter().map(|(name, bytes)| format!("{}  {name}\n", sha256(bytes))).collect();
+        fs::write(folder.join("SHA256SUMS"), sums).expect("the folder for prebuilt files can be written");
+        for (name, bytes) in files {
+            fs::write(folder.join(name), bytes).expect("the folder for prebuilt files can be written");
+        }
+    }
 }
 
-/// Names a folder to leave the files of `prebuilt/` in: what the script `host/prebuild` does.
-const PREBUILD: &str = "MULTICLIENT_PREBUILD";
-
-/// Compiles the component for the machine that the host is built for, which need not be the one that
+/// Compiles a component for the machine that the host is built for, which need not be the one that
 /// builds it.
 #[cfg(feature = "compile")]
-fn machine_code(component: &[u8]) -> Vec<u8> {
+fn machine_code(_name: &str, component: &[u8]) -> Vec<u8> {
     compile_for(&env::var("TARGET").expect("cargo sets TARGET"), component)
 }
 
 #[cfg(not(feature = "compile"))]
-fn machine_code(_component: &[u8]) -> Vec<u8> {
+fn machine_code(name: &str, _component: &[u8]) -> Vec<u8> {
     let architecture = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
-    prebuilt(&format!("guest.{architecture}.cwasm"))
+    prebuilt(&format!("{name}.{architecture}.cwasm"))
 }
 
 #[cfg(feature = "compile")]
@@ -55,30 +73,25 @@ fn compile_for(target: &str, component: &[u8]) -> Vec<u8> {
         .and_then(|engine| engine.precompile_component(component))
         .unwrap_or_else(|error| {
             fail(&format!(
-                "the guest does not compile for {target}: {error:#}. To build for another architecture than \
+                "a component does not compile for {target}: {error:#}. To build for another architecture than \
                  this machine's, enable the feature `all-arch`"
             ))
         })
 }
 
-/// Leaves the component, its machine code for each architecture, and their SHA-256 for the package.
+/// A component and its machine code for each architecture, as the package brings them along.
 #[cfg(feature = "compile")]
-fn prebuild(folder: &Path, component: &[u8]) {
-    let mut files = vec![("guest.wasm".to_owned(), component.to_vec())];
+fn for_the_package(name: &str, component: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut files = vec![(format!("{name}.wasm"), component.to_vec())];
     for architecture in ["x86_64", "aarch64"] {
         let code = compile_for(&format!("{architecture}-unknown-linux-gnu"), component);
-        files.push((format!("guest.{architecture}.cwasm"), code));
+        files.push((format!("{name}.{architecture}.cwasm"), code));
     }
-    let mut sums = String::new();
-    for (name, bytes) in files {
-        sums += &format!("{}  {name}\n", sha256(&bytes));
-        fs::write(folder.join(name), bytes).expect("the folder for prebuilt files can be written");
-    }
-    fs::write(folder.join("SHA256SUMS"), sums).expect("the folder for prebuilt files can be written");
+    files
 }
 
 #[cfg(not(feature = "compile"))]
-fn prebuild(_folder: &Path, _component: &[u8]) {
+fn for_the_package(_name: &str, _component: &[u8]) -> Vec<(String, Vec<u8>)> {
     fail("prebuilt files are made with the feature `compile`");
 }
 

@@ -206,6 +206,54 @@ impl Action {
     }
 }
 
+/// What an index of a live source says: the words of `wit/index/index.wit`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Marks {
+    pub(crate) marks: Vec<Mark>,
+    pub(crate) settled: u64,
+}
+
+/// Something that an index knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    Header(Header),
+    Join(Join),
+    End(u64),
+    Patch(Patch),
+    Lost(Loss),
+}
+
+/// What every viewer needs before it can begin at a join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) format: String,
+    pub(crate) media_type: String,
+}
+
+/// A place where a viewer may begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Join {
+    pub(crate) offset: u64,
+    pub(crate) preface: Vec<u8>,
+}
+
+/// Bytes that replace those from an offset on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Patch {
+    pub(crate) offset: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Why there are no joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    Unrecognized,
+    Oversized,
+    Unjoinable,
+    Malformed,
+}
+
 /// Bytes that stand in a capsule as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Text(#[serde(with = "text")] pub(crate) Vec<u8>);

@@ -97,6 +97,7 @@ pub use record::keeper::Capsules;
 pub use record::replay::Replay;
 pub use sandbox::guest::Guest;
 pub use sandbox::imports::{Grant, GuestError, Import, Verdict};
+pub use sandbox::indexer::Index;
 pub use sandbox::inspect::Inspection;
 pub use serve::admission::Summary;
 pub use serve::listen;

@@ -302,3 +302,36 @@ pub(crate) const OPEN_FILES_KEPT: Duration = Duration::from_millis(100);
 
 /// How long clients that are cut off may take to notice. Only a guest that is computing takes any time.
 pub(crate) const CUT: Duration = Duration::from_secs(2);
+
+/// Bytes that an index of a live source is passed at once: part of its contract.
+pub(crate) const INDEX_PIECE: usize = 64 << 10;
+
+/// The longest header of a live stream, in bytes. Track headers and codec data take some KiB; the index leaves
+/// out cover art. It is in memory once for all viewers.
+pub(crate) const INDEX_HEADER: u32 = 1 << 20;
+
+/// Bytes between a header and a join: part of the index's contract.
+pub(crate) const INDEX_PREFACE: usize = 64;
+
+/// Bytes of a format's name and of a media type: part of the index's contract.
+pub(crate) const INDEX_FORMAT_BYTES: usize = 32;
+/// See [`INDEX_FORMAT_BYTES`].
+pub(crate) const INDEX_TYPE_BYTES: usize = 256;
+
+/// Memory of an index's instance, in bytes: four times the header and 1 MiB, as its contract has it, and what
+/// an instance starts with.
+pub(crate) const INDEX_MEMORY: u64 = 4 * INDEX_HEADER as u64 + (2 << 20);
+
+/// CPU time of an index for one piece. A piece takes well under a millisecond; a stream of 100 Mbit/s has two
+/// hundred of them in a second.
+pub(crate) const INDEX_CPU: Duration = Duration::from_millis(100);
+
+/// Places to join that are kept of a live source. More than one in 4 KiB of the default buffer are thinned out.
+pub(crate) const LIVE_JOINS: usize = 4_096;
+
+/// How long a viewer waits for the next join before it begins at the live edge without a header. Longer than
+/// nearly every distance of key frames.
+pub(crate) const LIVE_JOIN_PATIENCE: Duration = Duration::from_secs(12);
+
+/// Ends of streams within a live source that are remembered: each is a producer that was replaced.
+pub(crate) const LIVE_ENDS: usize = 64;

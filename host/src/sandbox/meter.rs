@@ -150,7 +150,7 @@ fn on_this_thread<T>(store: &mut Store<Bounds>, call: impl FnOnce(&mut Store<Bou
     call(store)
 }
 
-fn thread_cpu_time() -> Duration {
+pub(super) fn thread_cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }

@@ -8,6 +8,7 @@ pub mod bench;
 pub(crate) mod engine;
 pub(crate) mod guest;
 pub(crate) mod imports;
+pub(crate) mod indexer;
 pub(crate) mod inspect;
 pub(crate) mod instance;
 mod meter;
