@@ -161,6 +161,10 @@ pub(crate) const LISTING_ENTRIES: usize = 1_024;
 /// of renames, one look-up in fifteen is told so; eight times in a row is one in two billion.
 pub(crate) const LOOKUP_ATTEMPTS: usize = 8;
 
+/// How long the published folder is taken for the one that its path leads to. A re-pointed link is to be seen
+/// within a second; looking four times in a second costs nothing that could be measured.
+pub(crate) const ROOT_KEPT: Duration = Duration::from_millis(250);
+
 /// Bytes passed before others get their turn: two milliseconds of copying on a slow machine, which only a
 /// client that reads as fast as they come can take at once. With a quarter of it, eight downloads at once
 /// cost a third more.

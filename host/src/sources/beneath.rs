@@ -4,12 +4,13 @@
 //! does not let it leave.
 
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use super::root::Root;
 use crate::contract::Refusal;
 use crate::limits::LOOKUP_ATTEMPTS;
 
@@ -32,23 +33,16 @@ impl<'a> Beneath<'a> {
 
     /// Opens it beneath `root`, in one step that the kernel answers for: links may lead to other places
     /// beneath `root`, and nowhere else.
-    pub(super) fn open(&self, root: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let path = if self.is_root() { OsStr::new(".") } else { OsStr::from_bytes(self.0) };
-        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        for _ in 0..LOOKUP_ATTEMPTS {
-            match rustix::fs::openat2(root, path, flags, Mode::empty(), beneath) {
-                // A kernel before 5.6, or a filter that does not know the call.
-                Err(Errno::NOSYS | Errno::PERM) => return self.open_stepwise(root, flags),
-                // Somebody renamed a folder meanwhile, and the kernel asks to try again.
-                Err(Errno::AGAIN) => {}
-                result => return result,
-            }
+    pub(super) fn open(&self, root: &Root, flags: OFlags) -> Result<OwnedFd, Errno> {
+        match open_beneath(root, self.0, flags) {
+            // A kernel before 5.6, or a filter that does not know the call.
+            Err(Errno::NOSYS | Errno::PERM) => self.open_stepwise(root, flags),
+            result => result,
         }
-        Err(Errno::BUSY)
     }
 
     /// The same without the kernel's help: segment by segment, and no links at all.
-    fn open_stepwise(&self, root: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
+    fn open_stepwise(&self, root: &impl AsFd, flags: OFlags) -> Result<OwnedFd, Errno> {
         let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let mut above = rustix::fs::openat(root, ".", folder, Mode::empty())?;
         let mut segments = self.0.split(|&byte| byte == b'/').map(OsStr::from_bytes).peekable();
@@ -63,9 +57,23 @@ impl<'a> Beneath<'a> {
     }
 
     /// What is there now, whatever links lead to: good enough to recognize something that was opened before.
-    pub(super) fn stat(&self, root: &OwnedFd) -> Result<Stat, Errno> {
+    pub(super) fn stat(&self, root: &Root) -> Result<Stat, Errno> {
         rustix::fs::statat(root, OsStr::from_bytes(self.0), AtFlags::empty())
     }
+}
+
+/// Opens a path that the kernel does not let out of `root`.
+fn open_beneath(root: &Root, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    let path = OsStr::from_bytes(if path.is_empty() { b"." } else { path });
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..LOOKUP_ATTEMPTS {
+        match rustix::fs::openat2(root, path, flags, Mode::empty(), beneath) {
+            // Somebody renamed a folder meanwhile, and the kernel asks to try again.
+            Err(Errno::AGAIN) => {}
+            result => return result,
+        }
+    }
+    Err(Errno::BUSY)
 }
 
 impl From<Errno> for Refusal {

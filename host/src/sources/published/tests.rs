@@ -1,0 +1,167 @@
+//! What names lead to, tried in folders of the test.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::thread;
+use std::time::Instant;
+
+use super::*;
+
+fn published() -> (tempfile::TempDir, Sources) {
+    let outside = tempfile::tempdir().expect("a folder");
+    let root = outside.path().join("root");
+    fs::create_dir_all(root.join("sub")).expect("a folder");
+    fs::write(outside.path().join("secret"), "secret").expect("a file");
+    fs::write(root.join("a"), "alpha").expect("a file");
+    fs::write(root.join("sub/b"), "beta").expect("a file");
+    fs::write(root.join(".hidden"), "hidden").expect("a file");
+    symlink("../secret", root.join("out")).expect("a link");
+    symlink("sub/b", root.join("in")).expect("a link");
+    symlink("loop", root.join("loop")).expect("a link");
+    symlink("..", root.join("sub/up")).expect("a link");
+    let sources = Sources::at(&root).expect("a folder is published");
+    (outside, sources)
+}
+
+fn open(sources: &Sources, name: &[u8]) -> Result<Resolved, Refusal> {
+    sources.open(&sources.view(), name)
+}
+
+fn list(sources: &Sources, portion: &Portion) -> Result<Listing, Refusal> {
+    sources.list(&sources.view(), portion)
+}
+
+fn size(found: Result<Resolved, Refusal>) -> Result<u64, Refusal> {
+    found.map(|found| match found {
+        Resolved::Source(source) => source.window().end,
+        Resolved::Folder => u64::MAX,
+    })
+}
+
+#[test]
+fn names_lead_to_what_is_beneath_and_nowhere_else() {
+    let (_outside, sources) = published();
+    for (name, promised) in [
+        ("a", Ok(5)),
+        ("sub/b", Ok(4)),
+        ("in", Ok(4)),
+        ("", Ok(u64::MAX)),
+        ("sub", Ok(u64::MAX)),
+        ("sub/up", Ok(u64::MAX)),
+        ("sub/up/a", Ok(5)),
+        ("missing", Err(Refusal::NotFound)),
+        ("out", Err(Refusal::NotFound)),
+        ("loop", Err(Refusal::NotFound)),
+        (".hidden", Err(Refusal::NotFound)),
+        ("..", Err(Refusal::NotFound)),
+        ("../secret", Err(Refusal::NotFound)),
+        ("sub/../a", Err(Refusal::NotFound)),
+        ("sub/up/../secret", Err(Refusal::NotFound)),
+        ("/a", Err(Refusal::NotFound)),
+        ("a/", Err(Refusal::NotFound)),
+        ("sub//b", Err(Refusal::NotFound)),
+        ("./a", Err(Refusal::NotFound)),
+        ("a\0", Err(Refusal::NotFound)),
+        ("a/b", Err(Refusal::NotFound)),
+    ] {
+        assert_eq!(size(open(&sources, name.as_bytes())), promised, "{name:?}");
+    }
+}
+
+#[test]
+fn a_listing_has_what_could_be_opened_and_nothing_else() {
+    let (_outside, sources) = published();
+    let names = |name: &str| {
+        let portion = Portion { folder: name.into(), after: Vec::new(), limit: 0 };
+        let listing = list(&sources, &portion).expect("a folder");
+        let names: Vec<_> = listing.entries.into_iter().map(|entry| (entry.name, entry.size)).collect();
+        names
+    };
+    assert_eq!(names(""), [(b"a".to_vec(), 5), (b"in".to_vec(), 4), (b"sub".to_vec(), 0)]);
+    assert_eq!(names("sub"), [(b"b".to_vec(), 4), (b"up".to_vec(), 0)]);
+    let not_a_folder = Portion { folder: b"a".to_vec(), after: Vec::new(), limit: 0 };
+    assert_eq!(list(&sources, &not_a_folder), Err(Refusal::NotFound));
+}
+
+#[test]
+fn a_version_changes_with_the_content() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a");
+    let version = || {
+        let sources = Sources::at(&path).expect("a file is published");
+        match open(&sources, b"a") {
+            Ok(Resolved::Source(source)) => source.content.version.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    fs::write(&path, "one").expect("a file");
+    let before = version();
+    assert_eq!(before, version());
+    fs::write(folder.path().join("b"), "two").expect("a file");
+    fs::rename(folder.path().join("b"), &path).expect("a rename");
+    assert_ne!(before, version());
+}
+
+/// Waits until it is so; for what is promised within a second.
+fn within_a_second(what: &str, mut is_it: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_it() {
+        assert!(began.elapsed() < Duration::from_secs(1), "not within a second: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Two releases and a link to the first.
+fn releases() -> (tempfile::TempDir, PathBuf) {
+    let outside = tempfile::tempdir().expect("a folder");
+    for (release, content) in [("release-1", "one"), ("release-2", "second")] {
+        fs::create_dir(outside.path().join(release)).expect("a folder");
+        fs::write(outside.path().join(release).join("a"), content).expect("a file");
+    }
+    let current = outside.path().join("current");
+    symlink("release-1", &current).expect("a link");
+    (outside, current)
+}
+
+fn repoint(link: &Path, target: &str) {
+    let new = link.with_extension("new");
+    symlink(target, &new).expect("a link");
+    fs::rename(new, link).expect("a rename");
+}
+
+#[test]
+fn a_link_that_is_repointed_is_followed_within_a_second() {
+    let (outside, current) = releases();
+    let sources = Sources::at(&current).expect("a folder is published");
+    assert_eq!(size(open(&sources, b"a")), Ok(3));
+    repoint(&current, "release-2");
+    within_a_second("the second release", || size(open(&sources, b"a")) == Ok(6));
+    fs::remove_dir_all(outside.path().join("release-1")).expect("a folder can be removed");
+    assert_eq!(size(open(&sources, b"a")), Ok(6));
+    // The same where a folder of the same name takes its place, and where there is none for a while.
+    fs::remove_file(&current).expect("a link can be removed");
+    within_a_second("nothing", || size(open(&sources, b"a")) == Err(Refusal::NotFound));
+    fs::rename(outside.path().join("release-2"), &current).expect("a rename");
+    within_a_second("the folder", || size(open(&sources, b"a")) == Ok(6));
+}
+
+#[test]
+fn one_request_is_answered_from_one_release() {
+    let (_outside, current) = releases();
+    let sources = Sources::at(&current).expect("a folder is published");
+    let view = sources.view();
+    repoint(&current, "release-2");
+    within_a_second("the second release", || size(open(&sources, b"a")) == Ok(6));
+    assert_eq!(size(sources.open(&view, b"a")), Ok(3));
+    let portion = Portion { folder: Vec::new(), after: Vec::new(), limit: 0 };
+    assert_eq!(sources.list(&view, &portion).expect("a folder").entries[0].size, 3);
+}
+
+#[test]
+fn a_single_file_behind_a_link_is_what_the_link_leads_to() {
+    let (_outside, current) = releases();
+    let sources = Sources::at(&current.join("a")).expect("a file is published");
+    assert_eq!(size(open(&sources, b"a")), Ok(3));
+    repoint(&current, "release-2");
+    assert_eq!(size(open(&sources, b"a")), Ok(6));
+}
