@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::root::Root;
 use crate::contract::Refusal;
-use crate::limits::LOOKUP_ATTEMPTS;
+use crate::limits::{LINK_STEPS, LOOKUP_ATTEMPTS};
 
 /// Without waiting for the writer of a FIFO, and without becoming anybody's terminal.
 pub(super) const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
@@ -37,6 +37,8 @@ impl<'a> Beneath<'a> {
         match open_beneath(root, self.0, flags) {
             // A kernel before 5.6, or a filter that does not know the call.
             Err(Errno::NOSYS | Errno::PERM) => self.open_stepwise(root, flags),
+            // Something leads out of `root`; or a link is absolute, which the kernel takes for the same.
+            Err(Errno::XDEV) => open_beneath(root, &without_links(root, self.0)?, flags),
             result => result,
         }
     }
@@ -74,6 +76,45 @@ fn open_beneath(root: &Root, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errn
         }
     }
     Err(Errno::BUSY)
+}
+
+/// The path beneath `root` that `name` leads to, with every link followed, the absolute ones among them.
+///
+/// It is only a proposal: what it names may be another link by the time it is opened, and whoever opens it
+/// has the kernel keep it beneath `root`.
+fn without_links(root: &Root, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    let segments = |path: &[u8]| path.split(|&byte| byte == b'/').rev().map(<[u8]>::to_owned).collect::<Vec<_>>();
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    // The next one is the last.
+    let mut rest = segments(name);
+    for _ in 0..LINK_STEPS {
+        let Some(segment) = rest.pop() else { return Ok(found.join(&b'/')) };
+        match &segment[..] {
+            b"" | b"." => continue,
+            b".." if found.pop().is_none() => return Err(Errno::XDEV),
+            b".." => continue,
+            _ => found.push(segment),
+        }
+        let Some(target) = link(root, &found.join(&b'/'))? else { continue };
+        found.pop();
+        if target.starts_with(b"/") {
+            found.clear();
+            rest.extend(segments(&root.strip(&target).ok_or(Errno::XDEV)?));
+        } else {
+            rest.extend(segments(&target));
+        }
+    }
+    Err(Errno::LOOP)
+}
+
+/// Where the link of this path leads; none if it is none.
+fn link(root: &Root, path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
+    let found = open_beneath(root, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
+    match rustix::fs::readlinkat(found, "", Vec::new()) {
+        Ok(target) => Ok(Some(target.into_bytes())),
+        Err(Errno::INVAL | Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 impl From<Errno> for Refusal {

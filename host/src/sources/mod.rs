@@ -16,6 +16,6 @@ pub use content::Content;
 pub(crate) use content::{Kind, Lost, Source};
 pub use error::SourceError;
 pub use live::{Join, Live};
-pub(crate) use published::{Resolved, View};
 pub use published::Sources;
+pub(crate) use published::{Resolved, View};
 pub use publisher::{Named, Publisher};

@@ -81,7 +81,8 @@ impl Sources {
     ///
     /// A file is what the path leads to when a client asks for it. A folder is so too, within a second: a
     /// deployment may swap `current -> release-1` for `release-2`, and each request is answered from one
-    /// of them.
+    /// of them. Absolute links are followed where they lead to something beneath the folder, named by this
+    /// path or by its real one.
     ///
     /// A process that confines itself afterwards (Landlock) has to allow reading files and folders beneath
     /// every folder that the path may ever lead to: for releases, the folder that has them all. Rules are

@@ -3,9 +3,11 @@
 //! Rule: whoever looks for something beneath the folder holds one [`Root`] until it is found, so that one
 //! request is never answered from two releases.
 
+use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -28,6 +30,22 @@ impl Root {
         let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
         let folder = rustix::fs::open(&*path, flags, Mode::empty())?;
         Ok(Self { folder, path })
+    }
+
+    /// What is left of an absolute path beneath this folder; none if it leads elsewhere. The folder is
+    /// recognized by the path that it was found by, and by its real one.
+    pub(super) fn strip(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let path = Path::new(OsStr::from_bytes(path));
+        let rest = match path.strip_prefix(&self.path) {
+            Ok(rest) => rest,
+            Err(_) => path.strip_prefix(self.real_path()?).ok()?,
+        };
+        Some(rest.as_os_str().as_bytes().to_owned())
+    }
+
+    fn real_path(&self) -> Option<PathBuf> {
+        let link = rustix::fs::readlink(format!("/proc/self/fd/{}", self.folder.as_raw_fd()), Vec::new()).ok()?;
+        Some(std::ffi::OsString::from_vec(link.into_bytes()).into())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -164,4 +165,82 @@ fn a_single_file_behind_a_link_is_what_the_link_leads_to() {
     assert_eq!(size(open(&sources, b"a")), Ok(3));
     repoint(&current, "release-2");
     assert_eq!(size(open(&sources, b"a")), Ok(6));
+}
+
+#[test]
+fn absolute_links_lead_to_what_is_beneath_and_nowhere_else() {
+    let (outside, current) = releases();
+    let release = outside.path().join("release-1");
+    fs::create_dir_all(release.join("sub/deep")).expect("a folder");
+    fs::write(release.join("sub/b"), "beta").expect("a file");
+    fs::write(outside.path().join("secret"), "secret").expect("a file");
+    for (name, target) in [
+        ("in", current.join("sub/b")),
+        ("really-in", release.join("sub/b")),
+        ("sub/folder", current.join("sub")),
+        ("chain", current.join("sub/folder/deep/../../in")),
+        ("root", current.clone()),
+        ("out", outside.path().join("secret")),
+        ("other", outside.path().join("release-2/a")),
+        ("up", current.join("../secret")),
+        ("up-in", current.join("sub/../a")),
+        ("alike", PathBuf::from(format!("{}-2/a", current.display()))),
+        ("circle", current.join("circle")),
+        ("passwd", "/etc/passwd".into()),
+    ] {
+        symlink(target, release.join(name)).expect("a link");
+    }
+    let sources = Sources::at(&current).expect("a folder is published");
+    for (name, promised) in [
+        ("in", Ok(4)),
+        ("really-in", Ok(4)),
+        ("sub/folder/b", Ok(4)),
+        ("sub/folder", Ok(u64::MAX)),
+        ("chain", Ok(4)),
+        ("root/root/in", Ok(4)),
+        ("up-in", Ok(3)),
+        ("out", Err(Refusal::NotFound)),
+        ("other", Err(Refusal::NotFound)),
+        ("up", Err(Refusal::NotFound)),
+        ("alike", Err(Refusal::NotFound)),
+        ("circle", Err(Refusal::NotFound)),
+        ("passwd", Err(Refusal::NotFound)),
+        ("root/passwd", Err(Refusal::NotFound)),
+    ] {
+        assert_eq!(size(open(&sources, name.as_bytes())), promised, "{name}");
+    }
+    let portion = Portion { folder: Vec::new(), after: Vec::new(), limit: 0 };
+    let listing = list(&sources, &portion).expect("a folder");
+    let names: Vec<_> = listing.entries.iter().map(|entry| String::from_utf8_lossy(&entry.name)).collect();
+    assert_eq!(names, ["a", "chain", "in", "really-in", "root", "sub", "up-in"]);
+}
+
+#[test]
+fn a_link_that_changes_while_it_is_followed_leads_nowhere_else() {
+    let (outside, current) = releases();
+    fs::write(outside.path().join("secret"), "a secret").expect("a file");
+    let targets = [current.join("a"), outside.path().join("secret")];
+    let link = current.join("link");
+    symlink(&targets[0], &link).expect("a link");
+    let sources = Sources::at(&current).expect("a folder is published");
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for target in targets.iter().cycle() {
+                repoint(&link, target.to_str().expect("a path of the test"));
+                if over.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        let mut seen = [0, 0];
+        while seen.iter().any(|&count| count < 500) {
+            match size(open(&sources, b"link")) {
+                Ok(3) => seen[0] += 1,
+                Err(Refusal::NotFound | Refusal::Unavailable) => seen[1] += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    });
 }
