@@ -96,8 +96,13 @@ impl Content {
             self.version.push('+');
         }
         // The inode too: a file that was renamed into place can have the size and the time of the old one.
-        let Stat { st_mtime, st_mtime_nsec, st_ino, .. } = stat;
-        self.version += &format!("{st_mtime:x}.{st_mtime_nsec:x}-{:x}-{st_ino:x}", to - from);
+        // And when the inode changed, which nobody can set: a file that was rewritten can have its old time
+        // put back. That a version changes with the rights, too, costs a client one download.
+        let Stat { st_mtime, st_mtime_nsec, st_ino, st_ctime, st_ctime_nsec, .. } = stat;
+        self.version += &format!(
+            "{st_mtime:x}.{st_mtime_nsec:x}-{:x}-{st_ino:x}-{st_ctime:x}.{st_ctime_nsec:x}",
+            to - from
+        );
         self.push(file, from, to - from);
         if self.version.len() > VERSION_BYTES {
             // What has many parts: nobody needs to see which.

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::*;
 
@@ -243,4 +243,67 @@ fn a_link_that_changes_while_it_is_followed_leads_nowhere_else() {
         }
         over.store(true, Ordering::Relaxed);
     });
+}
+
+#[test]
+fn names_are_found_however_much_is_renamed_meanwhile() {
+    let (_outside, sources) = published();
+    let other = tempfile::tempdir().expect("a folder");
+    let names = [other.path().join("one"), other.path().join("other")];
+    fs::create_dir(&names[0]).expect("a folder");
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                fs::rename(&names[0], &names[1]).expect("a rename");
+                fs::rename(&names[1], &names[0]).expect("a rename");
+            }
+        });
+        // The kernel gives up a look-up of `..` when anything was renamed meanwhile, anywhere.
+        let failed = (0..20_000).filter(|_| size(open(&sources, b"sub/up/sub/up/sub/up/a")) != Ok(5)).count();
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(failed, 0);
+    });
+}
+
+fn version(sources: &Sources, name: &str) -> String {
+    match open(sources, name.as_bytes()) {
+        Ok(Resolved::Source(source)) => source.content.version.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_file_that_is_rewritten_and_has_its_old_time_put_back_is_another_version() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a");
+    fs::write(&path, "one").expect("a file");
+    let sources = Sources::at(folder.path()).expect("a folder is published");
+    let before = version(&sources, "a");
+    let modified = path.metadata().and_then(|metadata| metadata.modified()).expect("it has a time");
+    // As coarse as the clock of file systems may be.
+    thread::sleep(Duration::from_millis(20));
+    fs::write(&path, "two").expect("a file");
+    fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(modified)).expect("a time");
+    assert_ne!(before, version(&sources, "a"));
+    assert!(version(&sources, "a").len() <= 64);
+}
+
+#[test]
+fn a_file_with_a_time_in_the_future_does_not_grow_for_ever() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a");
+    fs::write(&path, "one").expect("a file");
+    let sources = Sources::at(folder.path()).expect("a folder is published").follow(Duration::from_secs(5));
+    let is_final = || match open(&sources, b"a") {
+        Ok(Resolved::Source(source)) => source.window().is_final,
+        other => panic!("{other:?}"),
+    };
+    assert!(!is_final(), "it was written just now");
+    let set = |time| fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(time));
+    set(SystemTime::now() + Duration::from_secs(86_400)).expect("a time");
+    assert!(is_final(), "nothing is written tomorrow");
+    // The clock of a file server may be a little ahead.
+    set(SystemTime::now() + Duration::from_secs(1)).expect("a time");
+    assert!(!is_final());
 }
