@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::beneath::{Beneath, READ};
 use super::cache::{Cache, Identity};
-use super::content::{Content, Source};
+use super::content::{Content, Source, is_made_up};
 use super::error::{SourceError, unreadable};
 use super::folder;
 use super::growing::Growing;
@@ -208,9 +208,9 @@ impl Sources {
     /// is gone.
     pub fn size(&self) -> Option<u64> {
         match &self.published {
-            Published::Files { parts, .. } => match open_parts(parts).ok()? {
-                Resolved::Source(source) => Some(source.window().end),
-                Resolved::Folder => None,
+            Published::Files { parts, .. } => match &parts[..] {
+                [part] if part.is_whole() => Some(Content::file(Spot::At(&part.path).open().ok()?).ok()?.size()),
+                parts => Some(open_parts(parts).ok()?.size()),
             },
             Published::Content { content, .. } => Some(content.size()),
             Published::Folder(_) | Published::Live { .. } | Published::Custom(_) => None,
@@ -269,7 +269,7 @@ impl Sources {
             _ if name != published => Err(Refusal::NotFound),
             Published::Files { parts, .. } => match &parts[..] {
                 [part] if part.is_whole() => self.open_file(name, &Spot::At(&part.path)),
-                parts => open_parts(parts),
+                parts => Ok(Resolved::Source(Source::still(Arc::new(open_parts(parts)?)))),
             },
             Published::Content { content, .. } => Ok(Resolved::Source(Source::still(Arc::clone(content)))),
             Published::Live { live, .. } => Ok(Resolved::Source(live.open()?)),
@@ -296,10 +296,11 @@ impl Sources {
         if let Some(source) = growing.and_then(|growing| growing.follow(&file, &stat)) {
             return Ok(Resolved::Source(source));
         }
-        let mut content = Content::empty();
-        content.append(file, &stat, 0, None);
-        let content = Arc::new(content);
-        self.cache.keep(name, &content, Identity::from(&stat));
+        let content = Arc::new(Content::opened(file, &stat).map_err(unread)?);
+        // What has no version may be another one for the next client.
+        if !content.version.is_empty() {
+            self.cache.keep(name, &content, Identity::from(&stat));
+        }
         Ok(Resolved::Source(Source::still(content)))
     }
 
@@ -367,7 +368,8 @@ fn has_bytes_or_names(stat: &Stat) -> bool {
     matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Directory)
 }
 
-fn open_parts(parts: &[Part]) -> Result<Resolved, Refusal> {
+/// Opens parts of files as one. What the kernel makes up has no parts.
+fn open_parts(parts: &[Part]) -> Result<Content, Refusal> {
     let mut content = Content::empty();
     for Part { path, from, to } in parts {
         let file = Spot::At(path).open()?;
@@ -375,9 +377,20 @@ fn open_parts(parts: &[Part]) -> Result<Resolved, Refusal> {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Refusal::NotFound);
         }
+        if is_made_up(&file, &stat).map_err(unread)? {
+            return Err(Refusal::Failed);
+        }
         content.append(Arc::new(file), &stat, *from, *to);
     }
-    Ok(Resolved::Source(Source::still(Arc::new(content))))
+    Ok(content)
+}
+
+/// What it means when something that was found cannot be read.
+fn unread(error: Errno) -> Refusal {
+    match error.into() {
+        Refusal::NotFound => Refusal::Failed,
+        other => other,
+    }
 }
 
 /// A name that can be asked for.

@@ -307,3 +307,27 @@ fn a_file_with_a_time_in_the_future_does_not_grow_for_ever() {
     set(SystemTime::now() + Duration::from_secs(1)).expect("a time");
     assert!(!is_final());
 }
+
+#[test]
+fn kernel_files_are_served_whole_or_refused() {
+    let whole = |path: &str| {
+        let sources = Sources::at(Path::new(path)).expect("it is published");
+        let name = sources.only().expect("a file").to_owned();
+        let Ok(Resolved::Source(mut source)) = open(&sources, &name) else { panic!("{path} is not opened") };
+        let size = usize::try_from(source.window().end).expect("it is small");
+        let mut content = vec![0; size];
+        source.read(0, &mut content).expect("it can be read");
+        assert_eq!(source.content.version, "", "nobody knows when {path} changes");
+        content
+    };
+    for path in ["/proc/version", "/sys/kernel/mm/transparent_hugepage/enabled", "/proc/filesystems"] {
+        assert_eq!(whole(path), fs::read(path).expect("it can be read"), "{path}");
+    }
+    let sources = Sources::at(Path::new("/proc/self")).expect("a folder is published");
+    assert!(size(open(&sources, b"stat")).is_ok_and(|size| size > 0));
+    // More than anybody should get by asking.
+    let sources = Sources::at(Path::new("/proc/kallsyms")).expect("a file is published");
+    assert_eq!(size(open(&sources, b"kallsyms")), Err(Refusal::Failed));
+    let empty = tempfile::NamedTempFile::new().expect("a file");
+    assert_eq!(Sources::at(empty.path()).expect("a file is published").size(), Some(0));
+}
