@@ -161,6 +161,18 @@ pub(crate) const LISTING_ENTRIES: usize = 1_024;
 /// of renames, one look-up in fifteen is told so; eight times in a row is one in two billion.
 pub(crate) const LOOKUP_ATTEMPTS: usize = 8;
 
+/// Bytes of a file that the kernel makes up while it is read, and that does not say how many it has (beneath
+/// `/proc` and `/sys`). It is held in memory for each client that asks for it; most have less than a page.
+pub(crate) const KERNEL_FILE_BYTES: usize = 256 << 10;
+
+/// Links and segments that are looked at to find out where a name with absolute links leads. The kernel follows
+/// 40 links; each of the others is a folder that somebody has made.
+pub(crate) const LINK_STEPS: usize = 256;
+
+/// How long the published folder is taken for the one that its path leads to. A re-pointed link is to be seen
+/// within a second; looking four times in a second costs nothing that could be measured.
+pub(crate) const ROOT_KEPT: Duration = Duration::from_millis(250);
+
 /// Bytes passed before others get their turn: two milliseconds of copying on a slow machine, which only a
 /// client that reads as fast as they come can take at once. With a quarter of it, eight downloads at once
 /// cost a third more.

@@ -25,7 +25,7 @@ use crate::sandbox::instance::{self, Place, Sandbox, Spent};
 use crate::sandbox::plan::{Plan, Wait};
 use crate::sandbox::slow_lane::SlowLane;
 use crate::socket::{Moved, Socket};
-use crate::sources::{Kind, Resolved, Source};
+use crate::sources::{Kind, Resolved, Source, View};
 
 /// A client that was admitted.
 pub(crate) struct Client {
@@ -110,6 +110,8 @@ pub(super) struct Connection {
     /// Made when the first bytes come; dropped when it will not be called again.
     pub(super) sandbox: Option<Sandbox>,
     pub(super) source: Option<Source>,
+    /// What the exchange that is under way sees of the sources, once it has looked.
+    pub(super) view: Option<View>,
     /// None: bytes were sent since, so that the next wait begins anew.
     pub(super) asking: Option<Asking>,
     /// Whether `receive` may find something without waiting.
@@ -134,6 +136,7 @@ impl Connection {
             client,
             sandbox: None,
             source: None,
+            view: None,
             // The time for a first request runs from the connection: a client that connects means to ask.
             asking: Some(Asking { phase: Phase::Partial, since: accepted }),
             unread: true,
@@ -210,6 +213,7 @@ impl Connection {
     // ---- what a guest can wait for
 
     async fn receive(&mut self, phase: Phase) -> Result<Plan, Ended> {
+        self.view = None;
         let asking = match self.asking {
             Some(asking) if asking.phase == phase => asking,
             _ => *self.asking.insert(Asking { phase, since: Instant::now() }),
@@ -298,7 +302,8 @@ impl Connection {
 
     fn open(&mut self, name: &[u8]) -> Result<Plan, Ended> {
         self.source = None;
-        match self.client.shared.sources.open(name) {
+        let view = self.view.get_or_insert_with(|| self.client.shared.sources.view());
+        match self.client.shared.sources.open(view, name) {
             Ok(Resolved::Source(source)) => {
                 let content = Arc::clone(&source.content);
                 let shared = Arc::clone(&self.client.shared);
@@ -323,10 +328,11 @@ impl Connection {
         self.source = None;
         let shared = Arc::clone(&self.client.shared);
         let patience = shared.limits.stall_timeout;
+        let view = self.view.get_or_insert_with(|| shared.sources.view()).clone();
         let listing = timeout(patience, async {
             let place = Arc::clone(&shared.listings).acquire_owned().await;
             // The place is taken as long as the thread is, also when its client has left meanwhile.
-            task::spawn_blocking(move || (shared.sources.list(&portion), place).0).await
+            task::spawn_blocking(move || (shared.sources.list(&view, &portion), place).0).await
         });
         let listing = listing.await;
         let listing = listing.map_err(|_| Ended::SourceFailed("the folder takes too long to read".into()))?;

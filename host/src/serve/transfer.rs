@@ -226,6 +226,7 @@ impl Connection {
         self.exchange_from = self.tally.bytes_out;
         self.exchange_since = Instant::now();
         self.exchange_heard = false;
+        self.view = None;
     }
 }
 

@@ -4,14 +4,15 @@
 //! does not let it leave.
 
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use super::root::Root;
 use crate::contract::Refusal;
-use crate::limits::LOOKUP_ATTEMPTS;
+use crate::limits::{LINK_STEPS, LOOKUP_ATTEMPTS};
 
 /// Without waiting for the writer of a FIFO, and without becoming anybody's terminal.
 pub(super) const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
@@ -32,23 +33,18 @@ impl<'a> Beneath<'a> {
 
     /// Opens it beneath `root`, in one step that the kernel answers for: links may lead to other places
     /// beneath `root`, and nowhere else.
-    pub(super) fn open(&self, root: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let path = if self.is_root() { OsStr::new(".") } else { OsStr::from_bytes(self.0) };
-        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        for _ in 0..LOOKUP_ATTEMPTS {
-            match rustix::fs::openat2(root, path, flags, Mode::empty(), beneath) {
-                // A kernel before 5.6, or a filter that does not know the call.
-                Err(Errno::NOSYS | Errno::PERM) => return self.open_stepwise(root, flags),
-                // Somebody renamed a folder meanwhile, and the kernel asks to try again.
-                Err(Errno::AGAIN) => {}
-                result => return result,
-            }
+    pub(super) fn open(&self, root: &Root, flags: OFlags) -> Result<OwnedFd, Errno> {
+        match open_beneath(root, self.0, flags) {
+            // A kernel before 5.6, or a filter that does not know the call.
+            Err(Errno::NOSYS | Errno::PERM) => self.open_stepwise(root, flags),
+            // Something leads out of `root`; or a link is absolute, which the kernel takes for the same.
+            Err(Errno::XDEV) => open_beneath(root, &without_links(root, self.0)?, flags),
+            result => result,
         }
-        Err(Errno::BUSY)
     }
 
     /// The same without the kernel's help: segment by segment, and no links at all.
-    fn open_stepwise(&self, root: &OwnedFd, flags: OFlags) -> Result<OwnedFd, Errno> {
+    fn open_stepwise(&self, root: &impl AsFd, flags: OFlags) -> Result<OwnedFd, Errno> {
         let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let mut above = rustix::fs::openat(root, ".", folder, Mode::empty())?;
         let mut segments = self.0.split(|&byte| byte == b'/').map(OsStr::from_bytes).peekable();
@@ -63,8 +59,61 @@ impl<'a> Beneath<'a> {
     }
 
     /// What is there now, whatever links lead to: good enough to recognize something that was opened before.
-    pub(super) fn stat(&self, root: &OwnedFd) -> Result<Stat, Errno> {
+    pub(super) fn stat(&self, root: &Root) -> Result<Stat, Errno> {
         rustix::fs::statat(root, OsStr::from_bytes(self.0), AtFlags::empty())
+    }
+}
+
+/// Opens a path that the kernel does not let out of `root`.
+fn open_beneath(root: &Root, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    let path = OsStr::from_bytes(if path.is_empty() { b"." } else { path });
+    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..LOOKUP_ATTEMPTS {
+        match rustix::fs::openat2(root, path, flags, Mode::empty(), beneath) {
+            // Somebody renamed a folder meanwhile, and the kernel asks to try again.
+            Err(Errno::AGAIN) => {}
+            result => return result,
+        }
+    }
+    Err(Errno::BUSY)
+}
+
+/// The path beneath `root` that `name` leads to, with every link followed, the absolute ones among them.
+///
+/// It is only a proposal: what it names may be another link by the time it is opened, and whoever opens it
+/// has the kernel keep it beneath `root`.
+fn without_links(root: &Root, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    let segments = |path: &[u8]| path.split(|&byte| byte == b'/').rev().map(<[u8]>::to_owned).collect::<Vec<_>>();
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    // The next one is the last.
+    let mut rest = segments(name);
+    for _ in 0..LINK_STEPS {
+        let Some(segment) = rest.pop() else { return Ok(found.join(&b'/')) };
+        match &segment[..] {
+            b"" | b"." => continue,
+            b".." if found.pop().is_none() => return Err(Errno::XDEV),
+            b".." => continue,
+            _ => found.push(segment),
+        }
+        let Some(target) = link(root, &found.join(&b'/'))? else { continue };
+        found.pop();
+        if target.starts_with(b"/") {
+            found.clear();
+            rest.extend(segments(&root.strip(&target).ok_or(Errno::XDEV)?));
+        } else {
+            rest.extend(segments(&target));
+        }
+    }
+    Err(Errno::LOOP)
+}
+
+/// Where the link of this path leads; none if it is none.
+fn link(root: &Root, path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
+    let found = open_beneath(root, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
+    match rustix::fs::readlinkat(found, "", Vec::new()) {
+        Ok(target) => Ok(Some(target.into_bytes())),
+        Err(Errno::INVAL | Errno::NOENT) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

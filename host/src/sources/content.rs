@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::contract::Window;
+use crate::limits::KERNEL_FILE_BYTES;
 use crate::socket::{Moved, Socket};
 
 /// A sequence of bytes that lies in files, one behind the other. Shared by all clients that have it open.
@@ -49,17 +50,49 @@ impl Content {
         content
     }
 
-    /// A regular file as it is now: its bytes, the time of its last change, and a version.
+    /// A regular file as it is now: its bytes, the time of its last change, and a version. One that the
+    /// kernel makes up while it is read (beneath `/proc` and `/sys`) is read now, and has neither.
+    ///
+    /// # Errors
+    ///
+    /// Fails where such a file has more than 256 KiB.
     pub fn file(file: impl Into<OwnedFd>) -> io::Result<Self> {
         let file = Arc::new(file.into());
         let stat = rustix::fs::fstat(&file)?;
+        Ok(Self::opened(file, &stat)?)
+    }
+
+    /// The same of a file that was looked at already.
+    pub(crate) fn opened(file: Arc<OwnedFd>, stat: &Stat) -> Result<Self, Errno> {
+        if is_made_up(&file, stat)? {
+            return Self::read_whole(&file);
+        }
         let mut content = Self::empty();
-        content.append(file, &stat, 0, None);
+        content.append(file, stat, 0, None);
         Ok(content)
+    }
+
+    /// What a file has that does not say how much that is.
+    fn read_whole(file: &OwnedFd) -> Result<Self, Errno> {
+        let mut bytes = vec![0; KERNEL_FILE_BYTES + 1];
+        let mut count = 0;
+        while count < bytes.len() {
+            match rustix::io::pread(file, &mut bytes[count..], count as u64) {
+                Ok(0) => return Self::in_memory(&bytes[..count]),
+                Ok(more) => count += more,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Errno::FBIG)
     }
 
     /// These bytes, in memory. They have no version, so that clients cannot ask whether they have changed.
     pub fn bytes(bytes: &[u8]) -> io::Result<Self> {
+        Ok(Self::in_memory(bytes)?)
+    }
+
+    fn in_memory(bytes: &[u8]) -> Result<Self, Errno> {
         let memory = memory(c"bytes")?;
         let mut written = 0;
         while written < bytes.len() {
@@ -96,8 +129,11 @@ impl Content {
             self.version.push('+');
         }
         // The inode too: a file that was renamed into place can have the size and the time of the old one.
-        let Stat { st_mtime, st_mtime_nsec, st_ino, .. } = stat;
-        self.version += &format!("{st_mtime:x}.{st_mtime_nsec:x}-{:x}-{st_ino:x}", to - from);
+        // And when the inode changed, which nobody can set: a file that was rewritten can have its old time
+        // put back. That a version changes with the rights, too, costs a client one download.
+        let Stat { st_mtime, st_mtime_nsec, st_ino, st_ctime, st_ctime_nsec, .. } = stat;
+        self.version +=
+            &format!("{st_mtime:x}.{st_mtime_nsec:x}-{:x}-{st_ino:x}-{st_ctime:x}.{st_ctime_nsec:x}", to - from);
         self.push(file, from, to - from);
         if self.version.len() > VERSION_BYTES {
             // What has many parts: nobody needs to see which.
@@ -148,8 +184,19 @@ impl Content {
 }
 
 /// Memory that is a file: what is in it can be passed like any other.
-pub(crate) fn memory(name: &std::ffi::CStr) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?)
+pub(crate) fn memory(name: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
+    rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)
+}
+
+/// Whether a file has not the size that it claims: the kernel makes up what is in it. Those beneath `/sys`
+/// claim a page, those beneath `/proc` nothing; neither takes space, as an empty or sparse file does not.
+pub(super) fn is_made_up(file: &OwnedFd, stat: &Stat) -> Result<bool, Errno> {
+    if stat.st_blocks > 0 {
+        return Ok(false);
+    }
+    let size = u64::try_from(stat.st_size).unwrap_or_default();
+    let last = rustix::io::pread(file, &mut [0; 1], size.saturating_sub(1))?;
+    Ok((last > 0) != (size > 0))
 }
 
 pub(crate) fn modified(stat: &Stat) -> Option<u64> {

@@ -12,11 +12,12 @@ use rustix::io::Errno;
 
 use super::beneath::{Beneath, READ};
 use super::content::modified;
+use super::root::Root;
 use crate::contract::{Entry, Listing, Portion, Refusal};
 use crate::limits::LISTING_ENTRIES;
 
 /// The entries of a portion, and whether nothing comes after them.
-pub(super) fn list(root: &OwnedFd, portion: &Portion) -> Result<Listing, Refusal> {
+pub(super) fn list(root: &Root, portion: &Portion) -> Result<Listing, Refusal> {
     let folder = Beneath::new(&portion.folder).ok_or(Refusal::NotFound)?.open(root, READ | OFlags::DIRECTORY)?;
     let most = usize::try_from(portion.limit).unwrap_or(LISTING_ENTRIES);
     let most = if most == 0 { LISTING_ENTRIES } else { most.min(LISTING_ENTRIES) };
@@ -58,7 +59,7 @@ fn names(folder: &OwnedFd, after: &[u8], most: usize) -> Result<(Vec<Vec<u8>>, b
     Ok((first.into_sorted_vec(), complete))
 }
 
-fn entry(root: &OwnedFd, portion: &Portion, folder: &OwnedFd, name: Vec<u8>) -> Option<Entry> {
+fn entry(root: &Root, portion: &Portion, folder: &OwnedFd, name: Vec<u8>) -> Option<Entry> {
     let stat = stat(root, &portion.folder, folder, &name)?;
     let is_folder = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => false,
@@ -70,7 +71,7 @@ fn entry(root: &OwnedFd, portion: &Portion, folder: &OwnedFd, name: Vec<u8>) -> 
 }
 
 /// What is known of one thing in a folder; none if it could not be opened by name.
-fn stat(root: &OwnedFd, name: &[u8], folder: &OwnedFd, segment: &[u8]) -> Option<Stat> {
+fn stat(root: &Root, name: &[u8], folder: &OwnedFd, segment: &[u8]) -> Option<Stat> {
     let stat = rustix::fs::statat(folder.as_fd(), OsStr::from_bytes(segment), AtFlags::SYMLINK_NOFOLLOW).ok()?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
         return Some(stat);
@@ -84,9 +85,8 @@ fn stat(root: &OwnedFd, name: &[u8], folder: &OwnedFd, segment: &[u8]) -> Option
 mod tests {
     use std::fs;
 
-    use rustix::fs::Mode;
-
     use super::*;
+    use crate::sources::root::RootPath;
 
     #[test]
     fn portions_are_sorted_and_together_they_are_all_there_is() {
@@ -94,7 +94,7 @@ mod tests {
         for number in 0..50 {
             fs::write(folder.path().join(format!("{:02}", (number * 37) % 50)), "").expect("a file");
         }
-        let root = rustix::fs::open(folder.path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("a folder");
+        let root = RootPath::new(folder.path()).and_then(|path| Ok(path.now()?)).expect("a folder");
         for limit in [1, 7, 49, 50, 51, 0] {
             let mut portion = Portion { folder: Vec::new(), after: Vec::new(), limit };
             let mut seen = Vec::new();

@@ -47,9 +47,10 @@ impl Growing {
         Self { idle, files: Arc::default() }
     }
 
-    /// Whether a file was written so lately that there may be more.
+    /// Whether a file was written so lately that there may be more. A time in the future says nothing of
+    /// that, unless the clock of a file server is a little ahead.
     pub(crate) fn may_grow(&self, stat: &Stat) -> bool {
-        stat.st_nlink > 0 && age(stat) < self.idle
+        stat.st_nlink > 0 && age(stat).unwrap_or_else(|ahead| ahead) < self.idle
     }
 
     /// Follows this file. None: it cannot be watched, and is what it is now.
@@ -77,7 +78,7 @@ impl File {
     fn new(file: &Arc<OwnedFd>, stat: &Stat) -> Self {
         let end = u64::try_from(stat.st_size).unwrap_or_default();
         let window = Window { start: 0, end, is_final: false };
-        let grown = Instant::now().checked_sub(age(stat)).unwrap_or_else(Instant::now);
+        let grown = Instant::now().checked_sub(age(stat).unwrap_or_default()).unwrap_or_else(Instant::now);
         Self {
             file: Arc::clone(file),
             content: Arc::new(Content::boundless(Arc::clone(file))),
@@ -158,11 +159,12 @@ fn wait(news: Option<&OwnedFd>) {
     while rustix::io::read(news, &mut told).is_ok_and(|count| count > 0) {}
 }
 
-fn age(stat: &Stat) -> Duration {
+/// How long ago a file was written, or how far in the future that is.
+fn age(stat: &Stat) -> Result<Duration, Duration> {
     let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
-    let changed =
+    let written =
         SystemTime::UNIX_EPOCH + Duration::new(seconds, u32::try_from(stat.st_mtime_nsec).unwrap_or_default());
-    changed.elapsed().unwrap_or_default()
+    written.elapsed().map_err(|ahead| ahead.duration())
 }
 
 #[cfg(test)]

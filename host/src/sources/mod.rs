@@ -9,12 +9,13 @@ mod growing;
 mod live;
 mod published;
 mod publisher;
+mod root;
 mod syntax;
 
 pub use content::Content;
 pub(crate) use content::{Kind, Lost, Source};
 pub use error::SourceError;
 pub use live::{Join, Live};
-pub(crate) use published::Resolved;
 pub use published::Sources;
+pub(crate) use published::{Resolved, View};
 pub use publisher::{Named, Publisher};

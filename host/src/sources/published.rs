@@ -11,17 +11,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, Stat};
 use rustix::io::Errno;
 
 use super::beneath::{Beneath, READ};
 use super::cache::{Cache, Identity};
-use super::content::{Content, Source};
+use super::content::{Content, Source, is_made_up};
 use super::error::{SourceError, unreadable};
 use super::folder;
 use super::growing::Growing;
 use super::live::{Input, Live, LiveSource};
 use super::publisher::{Named, Publisher};
+use super::root::{Root, RootPath};
 use super::syntax::{self, Part, Spelled};
 use crate::contract::{Listing, Portion, Refusal};
 use crate::journal::Journal;
@@ -40,7 +41,7 @@ enum Published {
     /// that was replaced is served as it is now.
     Files { name: Vec<u8>, parts: Vec<Part> },
     /// Everything beneath.
-    Folder { root: OwnedFd },
+    Folder(RootPath),
     /// Something that is open already.
     Content { name: Vec<u8>, content: Arc<Content> },
     /// Something that comes while it is served.
@@ -56,12 +57,37 @@ pub(crate) enum Resolved {
     Folder,
 }
 
+/// What a request sees of what is published: the same folder from its first look to its last, also where
+/// another one takes its place meanwhile.
+#[derive(Clone, Debug)]
+pub(crate) struct View(Option<Result<Arc<Root>, Errno>>);
+
+impl View {
+    fn root(&self) -> Result<&Root, Refusal> {
+        match &self.0 {
+            Some(Ok(root)) => Ok(root),
+            Some(Err(error)) => Err((*error).into()),
+            None => Err(Refusal::NotFound),
+        }
+    }
+}
+
 impl Sources {
     fn new(published: Published) -> Self {
         Self { media_type: None, published, cache: Cache::default(), growing: None }
     }
 
     /// Publishes what `path` names: a file or a FIFO at its own name, or everything beneath a folder.
+    ///
+    /// A file is what the path leads to when a client asks for it. A folder is so too, within a second: a
+    /// deployment may swap `current -> release-1` for `release-2`, and each request is answered from one
+    /// of them. Absolute links are followed where they lead to something beneath the folder, named by this
+    /// path or by its real one.
+    ///
+    /// A process that confines itself afterwards (Landlock) has to allow reading files and folders beneath
+    /// every folder that the path may ever lead to: for releases, the folder that has them all. Rules are
+    /// tied to what is there when they are made, and do not follow a link that is re-pointed. Looking the
+    /// path up needs no rule.
     pub fn at(path: &Path) -> Result<Self, SourceError> {
         Self::path(path, &Live::default())
     }
@@ -112,9 +138,8 @@ impl Sources {
         if metadata.is_dir() {
             let enters = rustix::fs::access(path, Access::EXEC_OK);
             enters.map_err(|error| unreadable(path, error.into()))?;
-            let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
-            let root = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| unreadable(path, error.into()))?;
-            return Ok(Self::new(Published::Folder { root }));
+            let root = RootPath::new(path).map_err(|error| unreadable(path, error))?;
+            return Ok(Self::new(Published::Folder(root)));
         }
         if metadata.file_type().is_fifo() {
             let readable = rustix::fs::access(path, Access::READ_OK);
@@ -151,7 +176,7 @@ impl Sources {
             Published::Files { name, .. } | Published::Content { name, .. } | Published::Live { name, .. } => {
                 *name = proper(new)?;
             }
-            Published::Folder { .. } | Published::Custom(_) => {}
+            Published::Folder(_) | Published::Custom(_) => {}
         }
         Ok(self)
     }
@@ -175,7 +200,7 @@ impl Sources {
             Published::Files { name, .. } | Published::Content { name, .. } | Published::Live { name, .. } => {
                 Some(name)
             }
-            Published::Folder { .. } | Published::Custom(_) => None,
+            Published::Folder(_) | Published::Custom(_) => None,
         }
     }
 
@@ -183,12 +208,12 @@ impl Sources {
     /// is gone.
     pub fn size(&self) -> Option<u64> {
         match &self.published {
-            Published::Files { parts, .. } => match open_parts(parts).ok()? {
-                Resolved::Source(source) => Some(source.window().end),
-                Resolved::Folder => None,
+            Published::Files { parts, .. } => match &parts[..] {
+                [part] if part.is_whole() => Some(Content::file(Spot::At(&part.path).open().ok()?).ok()?.size()),
+                parts => Some(open_parts(parts).ok()?.size()),
             },
             Published::Content { content, .. } => Some(content.size()),
-            Published::Folder { .. } | Published::Live { .. } | Published::Custom(_) => None,
+            Published::Folder(_) | Published::Live { .. } | Published::Custom(_) => None,
         }
     }
 
@@ -216,11 +241,19 @@ impl Sources {
         }
     }
 
-    pub(crate) fn open(&self, name: &[u8]) -> Result<Resolved, Refusal> {
+    /// What is published now, for a client that is about to ask for some of it.
+    pub(crate) fn view(&self) -> View {
+        View(match &self.published {
+            Published::Folder(path) => Some(path.now()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn open(&self, view: &View, name: &[u8]) -> Result<Resolved, Refusal> {
         let published = match &self.published {
-            Published::Folder { root } => {
+            Published::Folder(_) => {
                 let beneath = Beneath::new(name).ok_or(Refusal::NotFound)?;
-                return self.open_file(name, &Spot::Beneath(root, beneath));
+                return self.open_file(name, &Spot::Beneath(view.root()?, beneath));
             }
             Published::Custom(publisher) => {
                 Beneath::new(name).ok_or(Refusal::NotFound)?;
@@ -236,11 +269,11 @@ impl Sources {
             _ if name != published => Err(Refusal::NotFound),
             Published::Files { parts, .. } => match &parts[..] {
                 [part] if part.is_whole() => self.open_file(name, &Spot::At(&part.path)),
-                parts => open_parts(parts),
+                parts => Ok(Resolved::Source(Source::still(Arc::new(open_parts(parts)?)))),
             },
             Published::Content { content, .. } => Ok(Resolved::Source(Source::still(Arc::clone(content)))),
             Published::Live { live, .. } => Ok(Resolved::Source(live.open()?)),
-            Published::Folder { .. } | Published::Custom(_) => unreachable!("they were asked above"),
+            Published::Folder(_) | Published::Custom(_) => unreachable!("they were asked above"),
         }
     }
 
@@ -263,16 +296,17 @@ impl Sources {
         if let Some(source) = growing.and_then(|growing| growing.follow(&file, &stat)) {
             return Ok(Resolved::Source(source));
         }
-        let mut content = Content::empty();
-        content.append(file, &stat, 0, None);
-        let content = Arc::new(content);
-        self.cache.keep(name, &content, Identity::from(&stat));
+        let content = Arc::new(Content::opened(file, &stat).map_err(unread)?);
+        // What has no version may be another one for the next client.
+        if !content.version.is_empty() {
+            self.cache.keep(name, &content, Identity::from(&stat));
+        }
         Ok(Resolved::Source(Source::still(content)))
     }
 
-    pub(crate) fn list(&self, portion: &Portion) -> Result<Listing, Refusal> {
+    pub(crate) fn list(&self, view: &View, portion: &Portion) -> Result<Listing, Refusal> {
         match &self.published {
-            Published::Folder { root } => folder::list(root, portion),
+            Published::Folder(_) => folder::list(view.root()?, portion),
             Published::Custom(publisher) => list_custom(&**publisher, portion),
             _ => Err(Refusal::NotFound),
         }
@@ -283,7 +317,7 @@ impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.published {
             Published::Files { .. } => "files",
-            Published::Folder { .. } => "folder",
+            Published::Folder(_) => "folder",
             Published::Content { .. } => "content",
             Published::Live { .. } => "live",
             Published::Custom(_) => "custom",
@@ -308,7 +342,7 @@ enum Spot<'a> {
     /// Where the operator said.
     At(&'a Path),
     /// Where a client said, beneath what the operator did.
-    Beneath(&'a OwnedFd, Beneath<'a>),
+    Beneath(&'a Root, Beneath<'a>),
 }
 
 impl Spot<'_> {
@@ -334,7 +368,8 @@ fn has_bytes_or_names(stat: &Stat) -> bool {
     matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Directory)
 }
 
-fn open_parts(parts: &[Part]) -> Result<Resolved, Refusal> {
+/// Opens parts of files as one. What the kernel makes up has no parts.
+fn open_parts(parts: &[Part]) -> Result<Content, Refusal> {
     let mut content = Content::empty();
     for Part { path, from, to } in parts {
         let file = Spot::At(path).open()?;
@@ -342,9 +377,20 @@ fn open_parts(parts: &[Part]) -> Result<Resolved, Refusal> {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Refusal::NotFound);
         }
+        if is_made_up(&file, &stat).map_err(unread)? {
+            return Err(Refusal::Failed);
+        }
         content.append(Arc::new(file), &stat, *from, *to);
     }
-    Ok(Resolved::Source(Source::still(Arc::new(content))))
+    Ok(content)
+}
+
+/// What it means when something that was found cannot be read.
+fn unread(error: Errno) -> Refusal {
+    match error.into() {
+        Refusal::NotFound => Refusal::Failed,
+        other => other,
+    }
 }
 
 /// A name that can be asked for.
@@ -364,95 +410,4 @@ fn absolute(path: &Path) -> Result<(PathBuf, Vec<u8>), SourceError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
-    use std::os::unix::fs::symlink;
-
-    fn published() -> (tempfile::TempDir, Sources) {
-        let outside = tempfile::tempdir().expect("a folder");
-        let root = outside.path().join("root");
-        fs::create_dir_all(root.join("sub")).expect("a folder");
-        fs::write(outside.path().join("secret"), "secret").expect("a file");
-        fs::write(root.join("a"), "alpha").expect("a file");
-        fs::write(root.join("sub/b"), "beta").expect("a file");
-        fs::write(root.join(".hidden"), "hidden").expect("a file");
-        symlink("../secret", root.join("out")).expect("a link");
-        symlink("sub/b", root.join("in")).expect("a link");
-        symlink("loop", root.join("loop")).expect("a link");
-        symlink("..", root.join("sub/up")).expect("a link");
-        let sources = Sources::at(&root).expect("a folder is published");
-        (outside, sources)
-    }
-
-    fn size(found: Result<Resolved, Refusal>) -> Result<u64, Refusal> {
-        found.map(|found| match found {
-            Resolved::Source(source) => source.window().end,
-            Resolved::Folder => u64::MAX,
-        })
-    }
-
-    #[test]
-    fn names_lead_to_what_is_beneath_and_nowhere_else() {
-        let (_outside, sources) = published();
-        for (name, promised) in [
-            ("a", Ok(5)),
-            ("sub/b", Ok(4)),
-            ("in", Ok(4)),
-            ("", Ok(u64::MAX)),
-            ("sub", Ok(u64::MAX)),
-            ("sub/up", Ok(u64::MAX)),
-            ("sub/up/a", Ok(5)),
-            ("missing", Err(Refusal::NotFound)),
-            ("out", Err(Refusal::NotFound)),
-            ("loop", Err(Refusal::NotFound)),
-            (".hidden", Err(Refusal::NotFound)),
-            ("..", Err(Refusal::NotFound)),
-            ("../secret", Err(Refusal::NotFound)),
-            ("sub/../a", Err(Refusal::NotFound)),
-            ("sub/up/../secret", Err(Refusal::NotFound)),
-            ("/a", Err(Refusal::NotFound)),
-            ("a/", Err(Refusal::NotFound)),
-            ("sub//b", Err(Refusal::NotFound)),
-            ("./a", Err(Refusal::NotFound)),
-            ("a\0", Err(Refusal::NotFound)),
-            ("a/b", Err(Refusal::NotFound)),
-        ] {
-            assert_eq!(size(sources.open(name.as_bytes())), promised, "{name:?}");
-        }
-    }
-
-    #[test]
-    fn a_listing_has_what_could_be_opened_and_nothing_else() {
-        let (_outside, sources) = published();
-        let names = |name: &str| {
-            let portion = Portion { folder: name.into(), after: Vec::new(), limit: 0 };
-            let listing = sources.list(&portion).expect("a folder");
-            let names: Vec<_> = listing.entries.into_iter().map(|entry| (entry.name, entry.size)).collect();
-            names
-        };
-        assert_eq!(names(""), [(b"a".to_vec(), 5), (b"in".to_vec(), 4), (b"sub".to_vec(), 0)]);
-        assert_eq!(names("sub"), [(b"b".to_vec(), 4), (b"up".to_vec(), 0)]);
-        let not_a_folder = Portion { folder: b"a".to_vec(), after: Vec::new(), limit: 0 };
-        assert_eq!(sources.list(&not_a_folder), Err(Refusal::NotFound));
-    }
-
-    #[test]
-    fn a_version_changes_with_the_content() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("a");
-        let version = || {
-            let sources = Sources::at(&path).expect("a file is published");
-            match sources.open(b"a") {
-                Ok(Resolved::Source(source)) => source.content.version.clone(),
-                other => panic!("{other:?}"),
-            }
-        };
-        fs::write(&path, "one").expect("a file");
-        let before = version();
-        assert_eq!(before, version());
-        fs::write(folder.path().join("b"), "two").expect("a file");
-        fs::rename(folder.path().join("b"), &path).expect("a rename");
-        assert_ne!(before, version());
-    }
-}
+mod tests;
