@@ -23,13 +23,21 @@ pub(crate) struct Source {
 pub(crate) const SESSION: &[&str] =
     &["guest/src", "guest/Cargo.toml", "guest/session", "guest/shell", "wit/session.wit", "Cargo.lock"];
 
-/// Builds a component in a target folder of its own: the one of the build that runs this is locked.
+/// Builds a component in a target folder of its own: the one of the build that runs this is locked. All
+/// components share it, and with it everything that they are built with.
 pub(crate) fn build(root: &Path, source: &Source) -> Vec<u8> {
     for input in source.inputs {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
     install_target();
-    let target_dir = out_dir().join("guest");
+    let out_dir = out_dir();
+    // OUT_DIR is `TARGET/PROFILE/build/PACKAGE/out`.
+    let target_dir = out_dir.ancestors().nth(4).unwrap_or(&out_dir).join("components");
+    fs::create_dir_all(&target_dir).expect("the target folder can be written");
+    // Another build script may build the same package with other features: what was built here is read
+    // before it begins. Dropping the file gives the lock back.
+    let lock = fs::File::create(target_dir.join("lock")).expect("the target folder can be written");
+    lock.lock().expect("the target folder can be locked");
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo
         .args(["build", "--release", "--package", source.package, "--target", TARGET])
@@ -62,7 +70,6 @@ pub(crate) fn build(root: &Path, source: &Source) -> Vec<u8> {
     if !cargo.status().is_ok_and(|status| status.success()) {
         fail("the guest does not build; the errors are above");
     }
-    // Read at once: the next build puts its own there.
     let file = format!("release/{}.wasm", source.package.replace('-', "_"));
     fs::read(target_dir.join(TARGET).join(file))
         .unwrap_or_else(|error| fail(&format!("the guest was built, but cannot be read: {error}")))

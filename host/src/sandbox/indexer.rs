@@ -5,6 +5,7 @@
 //! source goes on without it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::component::{Component, Linker, ResourceAny};
@@ -18,6 +19,7 @@ use crate::sandbox::inspect::sha256;
 use crate::sandbox::meter::thread_cpu_time;
 use crate::sandbox::precompiled;
 use crate::sandbox::ticker::Ticker;
+use crate::sources::Indexes;
 
 mod bindings {
     //! The contract in Rust, made from `wit/index/index.wit`.
@@ -84,7 +86,7 @@ impl Index {
     }
 
     /// An index of one life of a source.
-    pub(crate) fn start(self: &std::sync::Arc<Self>) -> Result<Indexer, String> {
+    pub(crate) fn start(self: &Arc<Self>) -> Result<Indexer, String> {
         let mut store = Store::new(&self.engine, Bounds { memory: INDEX_MEMORY, began: Duration::ZERO, exceeded: None });
         store.limiter(|bounds| bounds);
         // Lists of one call: a header, and what the marks of one piece take.
@@ -94,7 +96,7 @@ impl Index {
         let guest = instance.multiclient_index_marks().clone();
         let limits = wit::Limits { max_header: INDEX_HEADER };
         let indexer = timed(&self.ticker, &mut store, |store| guest.indexer().call_constructor(store, limits))?;
-        let index = std::sync::Arc::clone(self);
+        let index = Arc::clone(self);
         Ok(Indexer { index, store, guest, indexer, rules: Rules::default() })
     }
 }
@@ -153,20 +155,15 @@ fn timed<T>(
 
 /// The index of one life of a source.
 pub(crate) struct Indexer {
-    index: std::sync::Arc<Index>,
+    index: Arc<Index>,
     store: Store<Bounds>,
     guest: wit::Guest,
     indexer: ResourceAny,
     rules: Rules,
 }
 
-impl Indexer {
-    /// What follows from the next bytes of the source.
-    ///
-    /// # Errors
-    ///
-    /// Says why the index cannot be used any more.
-    pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<Marks, String> {
+impl Indexes for Indexer {
+    fn advance(&mut self, bytes: &[u8]) -> Result<Marks, String> {
         debug_assert!(bytes.len() <= INDEX_PIECE);
         let (guest, indexer) = (&self.guest, self.indexer);
         let call = |store: &mut Store<Bounds>| guest.indexer().call_advance(store, indexer, bytes);
@@ -174,8 +171,7 @@ impl Indexer {
         self.rules.check(progress, bytes.len())
     }
 
-    /// What follows from the end of the source. All of it is settled then.
-    pub(crate) fn finish(&mut self) -> Result<Marks, String> {
+    fn finish(&mut self) -> Result<Marks, String> {
         let (guest, indexer) = (&self.guest, self.indexer);
         let marks = timed(&self.index.ticker, &mut self.store, |store| guest.indexer().call_finish(store, indexer))?;
         let settled = self.rules.passed;
@@ -301,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_built_in_index_finds_the_joins_of_lines() {
-        let index = std::sync::Arc::new(Index::built_in().expect("it is built in"));
+        let index = Arc::new(Index::built_in().expect("it is built in"));
         let mut indexer = index.start().expect("it starts");
         let lines = "a line of text that is long enough to be one\n".repeat(200);
         let marks = indexer.advance(lines.as_bytes()).expect("it is text");

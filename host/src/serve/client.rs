@@ -160,7 +160,7 @@ impl Connection {
             self.carry_out(&mut plan.steps).await?;
             plan = match plan.wait {
                 Wait::Receive(phase) => self.receive(phase).await?,
-                Wait::Open(name) => self.open(&name)?,
+                Wait::Open(name) => self.open(&name).await?,
                 Wait::List(portion) => self.list(portion).await?,
                 Wait::Past(offset) => self.past(offset).await?,
                 Wait::Proceed => {
@@ -300,11 +300,14 @@ impl Connection {
         until(socket.readable(), asking.since + patience, timeout, stop, woken).await
     }
 
-    fn open(&mut self, name: &[u8]) -> Result<Plan, Ended> {
+    async fn open(&mut self, name: &[u8]) -> Result<Plan, Ended> {
         self.source = None;
         let view = self.view.get_or_insert_with(|| self.client.shared.sources.view());
         match self.client.shared.sources.open(view, name) {
-            Ok(Resolved::Source(source)) => {
+            Ok(Resolved::Source(mut source)) => {
+                if source.is_pending() {
+                    self.join(&mut source).await?;
+                }
                 let content = Arc::clone(&source.content);
                 let shared = Arc::clone(&self.client.shared);
                 let media_type = shared.sources.media_type().or(content.media_type.as_deref());
@@ -320,6 +323,17 @@ impl Connection {
             }
             Ok(Resolved::Folder) => self.advance(&Event::Opened(Ok(Found::Folder))),
             Err(refusal) => self.advance(&Event::Opened(Err(refusal))),
+        }
+    }
+
+    /// Waits until a live source has a place where this client may join it.
+    async fn join(&mut self, source: &mut Source) -> Result<(), Ended> {
+        let Client { socket, stop, .. } = &mut self.client;
+        tokio::select! {
+            biased;
+            joined = source.join() => joined.map_err(Ended::from),
+            _ = socket.failed() => Err(Ended::Disconnected),
+            _ = stop.wait_for(|stop| *stop == Stop::Now) => Err(Ended::ShutDown),
         }
     }
 

@@ -16,12 +16,13 @@ use crate::journal::{Journal, Silent};
 use crate::limits::{CUT, LISTINGS, SLOW_LANE};
 use crate::record::keeper::{Capsules, Keeper};
 use crate::sandbox::guest::Guest;
+use crate::sandbox::indexer::Index;
 use crate::sandbox::instance::{Sharing, Terms};
 use crate::serve::accept::{self, Acceptor};
 use crate::serve::admission::Summary;
 use crate::serve::shared::{OtherLimits, Shared, Stop};
 use crate::settings::Settings;
-use crate::sources::Sources;
+use crate::sources::{Indexes, MakeIndex, Sources};
 
 /// A server that is being set up: what it serves, how, and who is told of it.
 pub struct Server {
@@ -32,6 +33,14 @@ pub struct Server {
     loops: usize,
     capsules: Option<Capsules>,
     sharing: Sharing,
+    index: Indexing,
+}
+
+/// How live sources are indexed.
+enum Indexing {
+    BuiltIn,
+    Custom(Arc<Index>),
+    Off,
 }
 
 /// A running server. Dropping it cuts all clients off.
@@ -53,6 +62,7 @@ impl Server {
             loops: thread::available_parallelism().map_or(1, usize::from),
             capsules: None,
             sharing: Sharing::default(),
+            index: Indexing::BuiltIn,
         }
     }
 
@@ -71,6 +81,19 @@ impl Server {
     /// Records clients and writes capsules of them.
     pub fn capsules(mut self, capsules: Capsules) -> Self {
         self.capsules = Some(capsules);
+        self
+    }
+
+    /// Finds with this index where viewers may join a live source. Without a call of this it is the built-in
+    /// one.
+    pub fn index(mut self, index: impl Into<Arc<Index>>) -> Self {
+        self.index = Indexing::Custom(index.into());
+        self
+    }
+
+    /// Serves live sources without an index: viewers begin wherever they come.
+    pub fn without_index(mut self) -> Self {
+        self.index = Indexing::Off;
         self
     }
 
@@ -99,7 +122,13 @@ impl Server {
         let home = self.sources.only().map(<[u8]>::to_vec);
         let terms = Terms { guest: self.guest, settings: self.settings, home, sharing: self.sharing };
         let shared = Arc::new(Shared::new(terms, self.sources, self.journal, keeper));
-        shared.sources.start(&shared.journal)?;
+        let index = match self.index {
+            _ if !shared.sources.is_live() => None,
+            Indexing::BuiltIn => Some(Arc::new(Index::built_in().map_err(io::Error::other)?)),
+            Indexing::Custom(index) => Some(index),
+            Indexing::Off => None,
+        };
+        shared.sources.start(&shared.journal, index.map(make_index))?;
         let stop = watch::Sender::new(Stop::No);
         let mut loops = Vec::new();
         for number in 0..self.loops {
@@ -126,6 +155,11 @@ impl Server {
         }
         Ok(Running { shared, stop, addresses, loops })
     }
+}
+
+/// What makes the indexes of a live source.
+fn make_index(index: Arc<Index>) -> MakeIndex {
+    Arc::new(move || Ok(Box::new(index.start()?) as Box<dyn Indexes>))
 }
 
 impl Running {

@@ -10,9 +10,10 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use crate::contract::Window;
-use crate::limits::KERNEL_FILE_BYTES;
+use crate::limits::{KERNEL_FILE_BYTES, LIVE_JOIN_PATIENCE};
 use crate::socket::{Moved, Socket};
 
 /// A sequence of bytes that lies in files, one behind the other. Shared by all clients that have it open.
@@ -141,7 +142,12 @@ impl Content {
         }
     }
 
-    fn push(&mut self, file: Arc<OwnedFd>, from: u64, count: u64) {
+    /// Nothing yet, and what comes begins at this offset.
+    pub(super) fn from_offset(offset: u64) -> Self {
+        Self { size: offset, ..Self::empty() }
+    }
+
+    pub(super) fn push(&mut self, file: Arc<OwnedFd>, from: u64, count: u64) {
         self.extents.push(Extent { at: self.size, count, file, from });
         self.size = self.size.saturating_add(count);
     }
@@ -199,6 +205,21 @@ pub(super) fn is_made_up(file: &OwnedFd, stat: &Stat) -> Result<bool, Errno> {
     Ok((last > 0) != (size > 0))
 }
 
+/// Writes all of this at an offset of a file.
+pub(super) fn write_all(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(file, bytes, offset) {
+            Ok(count) => {
+                offset += count as u64;
+                bytes = &bytes[count..];
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn modified(stat: &Stat) -> Option<u64> {
     let seconds = u64::try_from(stat.st_mtime).ok()?;
     seconds.checked_mul(1_000)?.checked_add(stat.st_mtime_nsec / 1_000_000)
@@ -234,8 +255,12 @@ pub(crate) struct Source {
 #[derive(Debug)]
 pub(crate) struct Moving {
     progress: watch::Receiver<Progress>,
-    /// Where the client began.
+    /// Where the client's stream began, and where in it the bytes of the source begin: what comes before is
+    /// a header.
+    start: u64,
     joined: u64,
+    /// Whether the client still waits for a place to join.
+    pending: bool,
     /// What it was last told: the guest may pass nothing else.
     told: Window,
     /// Up to where it has been passed.
@@ -260,6 +285,30 @@ pub(crate) enum Kind {
 pub(crate) trait Viewer: Send + Sync + std::fmt::Debug {
     /// The client takes bytes, or waits for them.
     fn takes(&self) {}
+
+    /// Where the stream that has the byte at `offset` ends, if that is before the source does.
+    fn end_after(&self, _offset: u64) -> Option<u64> {
+        None
+    }
+
+    /// A stream for a client that waits for a place to join, if there is one by now. At the `last` attempt
+    /// there always is.
+    fn join(&self, _window: Window, _last: bool) -> Option<Joined> {
+        None
+    }
+}
+
+/// Where a client begins in a live source.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    /// Its stream.
+    pub(crate) content: Arc<Content>,
+    /// Offset of the first byte of that.
+    pub(crate) start: u64,
+    /// Offset of the first byte that is of the source itself.
+    pub(crate) joined: u64,
+    /// How far the client may fall behind the live edge.
+    pub(crate) leash: u64,
 }
 
 impl Source {
@@ -270,31 +319,76 @@ impl Source {
 
     /// A file that is being written.
     pub(crate) fn growing(content: Arc<Content>, progress: watch::Receiver<Progress>, viewer: Arc<dyn Viewer>) -> Self {
-        Self::follow(content, progress, 0, u64::MAX, Kind::Growing, viewer)
+        Self::follow(Joined { content, start: 0, joined: 0, leash: u64::MAX }, progress, Kind::Growing, viewer)
     }
 
-    /// What comes from a pipe, from `joined` on, for a client that falls behind by at most `leash`.
+    /// What comes from a pipe, for a client that begins there, or that waits for a place to join.
     pub(crate) fn live(
-        content: Arc<Content>,
+        joined: Option<Joined>,
+        content: &Arc<Content>,
         progress: watch::Receiver<Progress>,
-        joined: u64,
-        leash: u64,
         viewer: Arc<dyn Viewer>,
     ) -> Self {
-        Self::follow(content, progress, joined, leash, Kind::Live, viewer)
+        let pending = joined.is_none();
+        let joined = joined.unwrap_or_else(|| Joined { content: Arc::clone(content), start: 0, joined: 0, leash: 0 });
+        let mut source = Self::follow(joined, progress, Kind::Live, viewer);
+        if let Some(moving) = &mut source.moving {
+            moving.pending = pending;
+        }
+        source
     }
 
     fn follow(
-        content: Arc<Content>,
+        joined: Joined,
         progress: watch::Receiver<Progress>,
-        joined: u64,
-        leash: u64,
         kind: Kind,
         viewer: Arc<dyn Viewer>,
     ) -> Self {
-        let told = Window { start: joined, ..progress.borrow().window };
-        let moving = Moving { progress, joined, told, position: joined, leash, kind, viewer };
+        let Joined { content, start, joined, leash } = joined;
+        let mut moving = Moving {
+            told: Window::default(),
+            progress,
+            start,
+            joined,
+            pending: false,
+            position: joined,
+            leash,
+            kind,
+            viewer,
+        };
+        let window = moving.progress.borrow().window;
+        moving.told = moving.window(window);
         Self { content, moving: Some(moving) }
+    }
+
+    /// Whether the client still has to wait for a place to [join](Self::join).
+    pub(crate) fn is_pending(&self) -> bool {
+        self.moving.as_ref().is_some_and(|moving| moving.pending)
+    }
+
+    /// Waits for a place to join, and not longer than a client should have to.
+    pub(crate) async fn join(&mut self) -> Result<(), Lost> {
+        let deadline = Instant::now() + LIVE_JOIN_PATIENCE;
+        let Some(moving) = self.moving.as_mut().filter(|moving| moving.pending) else { return Ok(()) };
+        moving.viewer.takes();
+        loop {
+            let Progress { window, failed } = moving.progress.borrow_and_update().clone();
+            let last = window.is_final || failed.is_some() || Instant::now() >= deadline;
+            if let Some(joined) = moving.viewer.join(window, last) {
+                let Joined { content, start, joined, leash } = joined;
+                (moving.start, moving.joined, moving.position, moving.leash) = (start, joined, joined, leash);
+                (moving.pending, self.content) = (false, content);
+                moving.told = moving.window(window);
+                return Ok(());
+            }
+            if last {
+                return Err(Lost::Failed(io::Error::other("the live source has ended")));
+            }
+            // Time alone is a reason to look again, too.
+            if let Ok(changed) = timeout_at(deadline, moving.progress.changed()).await {
+                changed.map_err(|_| Lost::Failed(io::Error::other("the live source has ended")))?;
+            }
+        }
     }
 
     /// What the client knows of.
@@ -339,7 +433,18 @@ impl Source {
 }
 
 impl Moving {
+    /// What the client may know of what the source has now.
+    fn window(&self, now: Window) -> Window {
+        // A header stays as long as the bytes after it.
+        let start = if now.start <= self.joined { self.start } else { now.start };
+        match self.viewer.end_after(self.joined) {
+            Some(end) if end <= now.end => Window { start, end, is_final: true },
+            _ => Window { start, ..now },
+        }
+    }
+
     fn check(&self, now: &Window, offset: u64) -> Result<(), Lost> {
+        let offset = offset.max(self.joined);
         let behind = offset < now.start || now.end.saturating_sub(offset) > self.leash;
         if behind { Err(Lost::Behind) } else { Ok(()) }
     }
@@ -351,8 +456,9 @@ impl Moving {
         loop {
             let Progress { window, failed } = self.progress.borrow_and_update().clone();
             self.check(&window, offset)?;
+            let window = self.window(window);
             if window.end > offset || window.is_final {
-                self.told = Window { start: self.joined.max(window.start), ..window };
+                self.told = window;
                 return Ok(self.told);
             }
             if let Some(why) = failed {

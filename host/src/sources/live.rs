@@ -20,10 +20,11 @@ use rustix::io::Errno;
 use tokio::sync::watch;
 
 use super::beneath::READ;
-use super::content::{self, Content, Progress, Source, Viewer};
-use crate::contract::{Refusal, Window};
+use super::content::{self, Content, Joined, Progress, Source, Viewer};
+use super::joins::{Beginning, Joins};
+use crate::contract::{Loss, Mark, Marks, Refusal, Window};
 use crate::journal::{Journal, Size};
-use crate::limits::{LIVE_BLOCK, LIVE_LIVES, LIVE_READ_BYTES, LIVE_REST, LIVE_STEP, LIVE_UNSEEN};
+use crate::limits::{INDEX_PIECE, LIVE_BLOCK, LIVE_LIVES, LIVE_READ_BYTES, LIVE_REST, LIVE_STEP, LIVE_UNSEEN};
 use crate::sync::lock;
 
 /// How a live source treats those who watch it.
@@ -55,6 +56,21 @@ impl Live {
     fn reach(&self) -> u64 {
         self.buffer - self.lag.min(self.buffer / 4)
     }
+
+    /// How far behind the live edge a client may be that began there.
+    fn leash(&self, window: Window, joined: u64) -> u64 {
+        (window.end - joined).saturating_add(self.lag.max(LIVE_STEP))
+    }
+}
+
+/// Where a client begins.
+enum Place {
+    /// With this byte: there is no index, or nothing is gone yet.
+    Byte(u64),
+    /// Where the index says.
+    Joined(Beginning),
+    /// At the next place that comes.
+    NotYet,
 }
 
 /// Where in a live source a client begins. In an MPEG transport stream that is a whole packet.
@@ -101,6 +117,20 @@ struct Life {
     memory: Arc<OwnedFd>,
     content: Arc<Content>,
     progress: watch::Sender<Progress>,
+    joins: Mutex<Joins>,
+}
+
+/// Makes an index for each life of a source: where viewers may join is found out in a sandbox, because media
+/// is untrusted and the host knows no formats.
+pub(crate) type MakeIndex = Arc<dyn Fn() -> Result<Box<dyn Indexes>, String> + Send + Sync>;
+
+/// The index of one life of a source.
+pub(crate) trait Indexes: Send {
+    /// What follows from the next bytes, or why the index is of no more use.
+    fn advance(&mut self, bytes: &[u8]) -> Result<Marks, String>;
+
+    /// What follows from the end.
+    fn finish(&mut self) -> Result<Marks, String>;
 }
 
 #[derive(Debug)]
@@ -115,7 +145,7 @@ struct Lives {
 #[derive(Debug)]
 struct Watching {
     shared: Arc<Shared>,
-    _life: Arc<Life>,
+    life: Arc<Life>,
     counted: AtomicBool,
 }
 
@@ -127,6 +157,17 @@ impl Viewer for Watching {
         if self.shared.viewers.fetch_add(1, Ordering::Relaxed) == 0 {
             self.shared.wake();
         }
+    }
+
+    fn end_after(&self, offset: u64) -> Option<u64> {
+        lock(&self.life.joins).end_after(offset)
+    }
+
+    fn join(&self, window: Window, last: bool) -> Option<Joined> {
+        let settings = &self.shared.settings;
+        let found = self.life.begin(&self.life.place(window, settings, settings.join), window, settings);
+        // Whoever has waited for long enough begins with what comes next, as without an index.
+        found.or_else(|| last.then(|| self.life.unindexed(window, window.end, settings)))
     }
 }
 
@@ -152,9 +193,9 @@ impl LiveSource {
     }
 
     /// Begins to read. Only the first call does.
-    pub(crate) fn start(&self, journal: &Arc<dyn Journal>) -> io::Result<()> {
+    pub(crate) fn start(&self, journal: &Arc<dyn Journal>, index: Option<MakeIndex>) -> io::Result<()> {
         let Some(input) = lock(&self.input).take() else { return Ok(()) };
-        let reader = Reader::new(Arc::clone(&self.shared), input, Arc::clone(journal))?;
+        let reader = Reader::new(Arc::clone(&self.shared), input, Arc::clone(journal), index)?;
         thread::Builder::new().name("live".into()).spawn(move || reader.run())?;
         Ok(())
     }
@@ -174,26 +215,19 @@ impl LiveSource {
             // What is left of it is of use to nobody.
             return Err(Refusal::NotFound);
         }
-        let content = Arc::clone(&life.content);
-        let shared = Arc::clone(&self.shared);
-        let watching = Arc::new(Watching { shared, _life: life, counted: AtomicBool::new(false) });
         let settings = &self.shared.settings;
         // What was held, or is whole, is wanted from its beginning.
         let held = settings.hold && !self.shared.is_watched();
         let join = if window.is_final || held { Join::Start } else { settings.join };
-        let behind = match join {
+        let joined = match join {
             // Where nothing is gone yet, that is the first byte there was, whatever it is.
-            Join::Start if window.start == 0 && (window.is_final || held) => u64::MAX,
-            Join::Start => settings.reach(),
-            Join::Edge => 0,
-            Join::Burst => settings.burst.min(settings.reach()),
+            Join::Start if window.start == 0 && (window.is_final || held) => Some(life.unindexed(window, 0, settings)),
+            join => life.begin(&life.place(window, settings, join), window, settings),
         };
-        let joined = match window.end.saturating_sub(behind) {
-            0 => 0,
-            wanted => packet(&content, window, wanted),
-        };
-        let leash = (window.end - joined).saturating_add(settings.lag.max(LIVE_STEP));
-        Ok(Source::live(content, progress, joined, leash, watching))
+        let shared = Arc::clone(&self.shared);
+        let content = Arc::clone(&life.content);
+        let watching = Arc::new(Watching { shared, life, counted: AtomicBool::new(false) });
+        Ok(Source::live(joined, &content, progress, watching))
     }
 }
 
@@ -222,7 +256,55 @@ impl Life {
     fn new() -> io::Result<Self> {
         let memory = Arc::new(content::memory(c"live")?);
         let content = Arc::new(Content::boundless(Arc::clone(&memory)));
-        Ok(Self { memory, content, progress: watch::Sender::default() })
+        Ok(Self { memory, content, progress: watch::Sender::default(), joins: Mutex::default() })
+    }
+
+    /// Where a client may begin now that wants to begin as `join` says.
+    fn place(&self, window: Window, settings: &Live, join: Join) -> Place {
+        let joins = lock(&self.joins);
+        let behind = match join {
+            Join::Start => settings.reach(),
+            Join::Edge => 0,
+            Join::Burst => settings.burst.min(settings.reach()),
+        };
+        let wanted = window.end.saturating_sub(behind);
+        if !joins.has_header() || wanted == 0 && window.start == 0 {
+            return Place::Byte(wanted);
+        }
+        let oldest = window.end.saturating_sub(settings.reach()).max(window.start);
+        let found = match join {
+            Join::Start => joins.oldest(oldest),
+            // One that comes closer to the live edge than the burst, or else the newest that there is: a
+            // picture at once is worth more than a short burst.
+            Join::Burst => joins.newest(oldest, window.end),
+            Join::Edge => joins.newest(window.end, window.end),
+        };
+        found.map_or(Place::NotYet, Place::Joined)
+    }
+
+    /// The stream of a client that begins there. None: it has to wait.
+    fn begin(&self, place: &Place, window: Window, settings: &Live) -> Option<Joined> {
+        match place {
+            Place::NotYet => None,
+            Place::Byte(0) => Some(self.unindexed(window, 0, settings)),
+            Place::Byte(wanted) => Some(self.unindexed(window, packet(&self.content, window, *wanted), settings)),
+            Place::Joined(beginning) => match beginning.content(&self.memory) {
+                Ok(content) => Some(Joined {
+                    content: Arc::new(content),
+                    start: beginning.start(),
+                    joined: beginning.join(),
+                    leash: settings.leash(window, beginning.join()),
+                }),
+                // Short of descriptors or memory: it is served as without an index.
+                Err(_) => Some(self.unindexed(window, window.end, settings)),
+            },
+        }
+    }
+
+    /// The stream of a client that begins at this byte, whatever it is.
+    fn unindexed(&self, window: Window, joined: u64, settings: &Live) -> Joined {
+        let leash = settings.leash(window, joined);
+        Joined { content: Arc::clone(&self.content), start: joined, joined, leash }
     }
 
     /// Gives up all of it, also where a client has it open and does nothing.
@@ -290,8 +372,13 @@ struct Reader {
     fifo: Option<PathBuf>,
     life: Arc<Life>,
     buffer: Vec<u8>,
-    /// How much of this life has been written to its memory, and how much of that was said.
+    make_index: Option<MakeIndex>,
+    /// Of this life, as long as it is of use.
+    index: Option<Box<dyn Indexes>>,
+    /// How much of this life has been written to its memory, how much of that will not change any more, and
+    /// how much viewers were told of.
     written: u64,
+    settled: u64,
     said: u64,
     said_at: Instant,
     began: Instant,
@@ -306,7 +393,12 @@ enum Stop {
 }
 
 impl Reader {
-    fn new(shared: Arc<Shared>, input: Input, journal: Arc<dyn Journal>) -> io::Result<Self> {
+    fn new(
+        shared: Arc<Shared>,
+        input: Input,
+        journal: Arc<dyn Journal>,
+        make_index: Option<MakeIndex>,
+    ) -> io::Result<Self> {
         let (input, fifo) = match input {
             Input::Stream(stream) => (stream, None),
             Input::Fifo(path) => (rustix::fs::open(&path, READ, Mode::empty())?, Some(path)),
@@ -322,7 +414,10 @@ impl Reader {
             fifo,
             life,
             buffer: vec![0; LIVE_READ_BYTES],
+            make_index,
+            index: None,
             written: 0,
+            settled: 0,
             said: 0,
             said_at: now,
             began: now,
@@ -357,11 +452,11 @@ impl Reader {
                 return Ok(Stop::Told);
             }
             let due = LIVE_REST.saturating_sub(self.said_at.elapsed());
-            let unsaid = self.written - self.said;
+            let unsaid = self.settled - self.said;
             if unsaid > 0 && (due.is_zero() || unsaid >= LIVE_UNSEEN) {
                 self.say()?;
             }
-            let patience = (self.written > self.said).then_some(due);
+            let patience = (self.settled > self.said).then_some(due);
             if !self.wait(patience)? {
                 continue;
             }
@@ -371,6 +466,7 @@ impl Reader {
                     if self.written == 0 {
                         self.began = Instant::now();
                         self.journal.notice("source begins");
+                        self.start_index();
                     }
                     self.keep(count)?;
                 }
@@ -405,32 +501,92 @@ impl Reader {
     }
 
     fn keep(&mut self, count: usize) -> io::Result<()> {
-        let mut bytes = &self.buffer[..count];
-        while !bytes.is_empty() {
-            let kept = rustix::io::pwrite(&self.life.memory, bytes, self.written)?;
-            self.written += kept as u64;
-            bytes = &bytes[kept..];
+        let buffer = std::mem::take(&mut self.buffer);
+        let kept = buffer[..count].chunks(INDEX_PIECE).try_for_each(|piece| self.keep_piece(piece));
+        self.buffer = buffer;
+        kept
+    }
+
+    /// Writes what came to the memory, and lets the index see it.
+    fn keep_piece(&mut self, piece: &[u8]) -> io::Result<()> {
+        content::write_all(&self.life.memory, piece, self.written)?;
+        self.written += piece.len() as u64;
+        match self.index.as_mut().map(|index| index.advance(piece)) {
+            None => self.settled = self.written,
+            Some(Ok(marks)) => self.apply(marks)?,
+            Some(Err(why)) => self.drop_index(&why),
         }
         Ok(())
+    }
+
+    fn start_index(&mut self) {
+        match self.make_index.as_ref().map(|make| make()) {
+            None => self.index = None,
+            Some(Ok(index)) => self.index = Some(index),
+            Some(Err(why)) => self.drop_index(&why),
+        }
+    }
+
+    /// Goes on without the index: viewers begin wherever they come.
+    fn drop_index(&mut self, why: &str) {
+        self.index = None;
+        self.settled = self.written;
+        lock(&self.life.joins).lose();
+        self.journal.notice(&format!("index dropped: {why}; viewers that join late may have to wait for a key frame"));
+    }
+
+    fn apply(&mut self, marks: Marks) -> io::Result<()> {
+        for mark in marks.marks {
+            match mark {
+                Mark::Patch(patch) => content::write_all(&self.life.memory, &patch.bytes, patch.offset)?,
+                Mark::Header(header) => {
+                    lock(&self.life.joins).header(&header)?;
+                    let (format, bytes) = (&header.format, Size(header.bytes.len() as u64));
+                    self.journal.notice(&format!("source is {format}   header {bytes}"));
+                }
+                Mark::Join(join) => lock(&self.life.joins).join(join, self.shared.settings.buffer),
+                Mark::End(offset) => lock(&self.life.joins).end(offset),
+                Mark::Lost(loss) => self.lose(loss),
+            }
+        }
+        self.settled = marks.settled;
+        Ok(())
+    }
+
+    fn lose(&mut self, loss: Loss) {
+        lock(&self.life.joins).lose();
+        let why = match loss {
+            Loss::Unrecognized => "the format is not one that the index knows",
+            Loss::Oversized => "its header is too long",
+            Loss::Unjoinable => "this form of it cannot be joined late",
+            Loss::Malformed => "it does not follow its format any more",
+        };
+        self.journal.notice(&format!("source without places to join: {why}"));
     }
 
     /// Tells everybody how far it has come, and gives up what is too old.
     fn say(&mut self) -> io::Result<()> {
         // Whole blocks, so that the kernel takes pages away and never clears a part of one that is still
         // on its way to somebody.
-        let start = self.written.saturating_sub(self.shared.settings.buffer) / LIVE_BLOCK * LIVE_BLOCK;
+        let start = self.settled.saturating_sub(self.shared.settings.buffer) / LIVE_BLOCK * LIVE_BLOCK;
         let mut before = 0;
         self.life.progress.send_modify(|now| {
             before = now.window.start;
-            (now.window.start, now.window.end) = (start, self.written);
+            (now.window.start, now.window.end) = (start, self.settled);
         });
+        lock(&self.life.joins).forget(start);
         self.life.give_back(before, start)?;
-        (self.said, self.said_at) = (self.written, Instant::now());
+        (self.said, self.said_at) = (self.settled, Instant::now());
         Ok(())
     }
 
     /// Tells everybody that this is all.
-    fn end(&self) {
+    fn end(&mut self) {
+        if let Some(Ok(marks)) = self.index.take().map(|mut index| index.finish()) {
+            // Patches that cannot be written any more are of no use to anybody.
+            let _ = self.apply(marks);
+        }
+
         self.life.progress.send_modify(|now| (now.window.end, now.window.is_final) = (self.written, true));
     }
 
@@ -468,7 +624,7 @@ impl Reader {
         }
         self.end();
         self.journal.notice(&format!("source ended, and waits for its next writer   {}", self.so_far()));
-        (self.life, self.written, self.said) = (next, 0, 0);
+        (self.life, self.written, self.settled, self.said) = (next, 0, 0, 0);
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use super::content::{Content, Source, is_made_up};
 use super::error::{SourceError, unreadable};
 use super::folder;
 use super::growing::Growing;
-use super::live::{Input, Live, LiveSource};
+use super::live::{Input, Live, LiveSource, MakeIndex};
 use super::publisher::{Named, Publisher};
 use super::root::{Root, RootPath};
 use super::syntax::{self, Part, Spelled};
@@ -227,9 +227,9 @@ impl Sources {
     }
 
     /// Begins to read what is live.
-    pub(crate) fn start(&self, journal: &Arc<dyn Journal>) -> io::Result<()> {
+    pub(crate) fn start(&self, journal: &Arc<dyn Journal>, index: Option<MakeIndex>) -> io::Result<()> {
         match &self.published {
-            Published::Live { live, .. } => live.start(journal),
+            Published::Live { live, .. } => live.start(journal, index),
             _ => Ok(()),
         }
     }
