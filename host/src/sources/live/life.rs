@@ -1,0 +1,89 @@
+//! What is kept of a live source: a bounded memory of the last of it.
+//!
+//! The memory is a file without a name that only grows: new bytes are written to its end, and the kernel
+//! takes back the blocks at its beginning. So a live source is a file whose window moves; it is passed to
+//! viewers like any other, and its bytes are in memory once, however many there are.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use rustix::fs::FallocateFlags;
+use tokio::sync::watch;
+
+use super::options::Live;
+use crate::sources::content::{self, Content, Progress};
+use crate::sync::lock;
+
+/// What the reader of a live source and its viewers have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) settings: Live,
+    pub(super) lives: Mutex<Lives>,
+    pub(super) viewers: AtomicUsize,
+    pub(super) stopped: AtomicBool,
+    /// Wakes the reader: somebody watches, or it should stop.
+    pub(super) wake: OwnedFd,
+}
+
+/// What comes between a writer's first byte and its end.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) memory: Arc<OwnedFd>,
+    pub(super) content: Arc<Content>,
+    pub(super) progress: watch::Sender<Progress>,
+}
+
+/// All of them that somebody may watch.
+#[derive(Debug)]
+pub(super) struct Lives {
+    pub(super) now: Arc<Life>,
+    /// Those before that somebody still watches.
+    pub(super) before: Vec<Weak<Life>>,
+}
+
+impl Shared {
+    pub(super) fn lives(&self) -> MutexGuard<'_, Lives> {
+        lock(&self.lives)
+    }
+
+    pub(super) fn wake(&self) {
+        // It can only fail because it is awake already.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.viewers.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Life {
+    pub(super) fn new() -> io::Result<Self> {
+        let memory = Arc::new(content::memory(c"live")?);
+        let content = Arc::new(Content::boundless(Arc::clone(&memory)));
+        Ok(Self { memory, content, progress: watch::Sender::default() })
+    }
+
+    /// Gives up all of it, also where a client has it open and does nothing.
+    pub(super) fn forget(&self) -> io::Result<()> {
+        let mut end = 0;
+        self.progress.send_modify(|now| {
+            end = now.window.end;
+            now.window.start = end;
+        });
+        // Whole pages: of one that is given back in part the rest is cleared, and may be on its way to somebody.
+        const PAGE: u64 = 4 << 10;
+        self.give_back(0, end / PAGE * PAGE)
+    }
+
+    /// Gives bytes back that are in nobody's window any more. Nobody passes them: whoever does holds what
+    /// was changed to say so.
+    pub(super) fn give_back(&self, from: u64, to: u64) -> io::Result<()> {
+        if from < to {
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            rustix::fs::fallocate(&self.memory, hole, from, to - from)?;
+        }
+        Ok(())
+    }
+}
