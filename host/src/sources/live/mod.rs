@@ -1,5 +1,6 @@
 //! Sources that are read while they are served.
 
+mod fifo;
 mod life;
 mod options;
 mod reader;

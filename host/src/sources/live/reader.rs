@@ -10,13 +10,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::Mode;
 use rustix::io::Errno;
 
+use super::fifo::Fifo;
 use super::life::{Life, Shared};
 use crate::journal::{Journal, Size};
-use crate::limits::{LIVE_BLOCK, LIVE_LIVES, LIVE_READ_BYTES, LIVE_REST, LIVE_UNSEEN};
-use crate::sources::beneath::READ;
+use crate::limits::{FIFO_LOOK, LIVE_BLOCK, LIVE_LIVES, LIVE_READ_BYTES, LIVE_REST, LIVE_UNSEEN};
 
 /// Where it comes from.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ pub(super) struct Reader {
     journal: Arc<dyn Journal>,
     input: OwnedFd,
     /// Where the input is found again when its writer is gone.
-    fifo: Option<PathBuf>,
+    fifo: Option<Fifo>,
     life: Arc<Life>,
     buffer: Vec<u8>,
     /// How much of this life has been written to its memory, and how much of that was said.
@@ -54,11 +53,16 @@ enum Stop {
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, input: Input, journal: Arc<dyn Journal>) -> io::Result<Self> {
         let (input, fifo) = match input {
-            Input::Stream(stream) => (stream, None),
-            Input::Fifo(path) => (rustix::fs::open(&path, READ, Mode::empty())?, Some(path)),
+            Input::Stream(stream) => {
+                // A larger pipe lets the writer go on while what it wrote is told of. Not everything is a pipe.
+                let _ = rustix::pipe::fcntl_setpipe_size(&stream, LIVE_READ_BYTES);
+                (stream, None)
+            }
+            Input::Fifo(path) => {
+                let (fifo, input) = Fifo::open(path)?;
+                (input, Some(fifo))
+            }
         };
-        // A larger pipe lets the writer go on while what it wrote is told of. Not everything is a pipe.
-        let _ = rustix::pipe::fcntl_setpipe_size(&input, LIVE_READ_BYTES);
         let life = Arc::clone(&shared.lives().now);
         let now = Instant::now();
         Ok(Self {
@@ -92,12 +96,12 @@ impl Reader {
                             .notice(&format!("source ended   {}   and has no next writer: {error}", self.so_far()));
                     }
                 }
-                Err(error) => return self.fail(&error),
+                Err(why) => return self.fail(&why),
             }
         }
     }
 
-    fn read_to_the_end(&mut self) -> io::Result<Stop> {
+    fn read_to_the_end(&mut self) -> Result<Stop, String> {
         loop {
             if self.shared.stopped.load(Ordering::Relaxed) {
                 return Ok(Stop::Told);
@@ -105,10 +109,11 @@ impl Reader {
             let due = LIVE_REST.saturating_sub(self.said_at.elapsed());
             let unsaid = self.written - self.said;
             if unsaid > 0 && (due.is_zero() || unsaid >= LIVE_UNSEEN) {
-                self.say()?;
+                self.say().map_err(|error| format!("it cannot be kept: {error}"))?;
             }
             let patience = (self.written > self.said).then_some(due);
-            if !self.wait(patience)? {
+            if !self.wait(patience).map_err(|error| format!("it cannot be waited for: {error}"))? {
+                self.follow_fifo().map_err(|error| format!("it has no next writer: {error}"))?;
                 continue;
             }
             match rustix::io::read(&self.input, &mut self.buffer[..]) {
@@ -118,18 +123,23 @@ impl Reader {
                         self.began = Instant::now();
                         self.journal.notice("source begins");
                     }
-                    self.keep(count)?;
+                    self.keep(count).map_err(cannot_be_kept)?;
                 }
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(format!("it cannot be read: {error}")),
             }
         }
     }
 
     /// Waits for the input, and says whether there may be something.
-    fn wait(&self, patience: Option<Duration>) -> io::Result<bool> {
+    fn wait(&self, mut patience: Option<Duration>) -> io::Result<bool> {
         let settings = &self.shared.settings;
-        let held = settings.hold && self.written >= settings.reach() && !self.shared.is_watched();
+        let mut held = settings.hold && self.written >= settings.reach() && !self.shared.is_watched();
+        if let Some(fifo) = self.fifo.as_ref().filter(|_| self.written == 0) {
+            let rest = fifo.rest();
+            held |= !rest.is_zero();
+            patience = Some(if rest.is_zero() { FIFO_LOOK } else { rest });
+        }
         let wake = self.shared.wake.as_fd();
         let mut waited = vec![PollFd::from_borrowed_fd(wake, PollFlags::IN)];
         if !held {
@@ -150,7 +160,17 @@ impl Reader {
         Ok(waited.get(1).is_some_and(|input| !input.revents().is_empty()))
     }
 
-    fn keep(&mut self, count: usize) -> io::Result<()> {
+    /// While no writer is there: goes where the next one will come.
+    fn follow_fifo(&mut self) -> io::Result<()> {
+        if let Some(fifo) = self.fifo.as_mut().filter(|_| self.written == 0)
+            && fifo.was_replaced()?
+        {
+            self.input = fifo.reopen()?;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, count: usize) -> Result<(), Errno> {
         let mut bytes = &self.buffer[..count];
         while !bytes.is_empty() {
             let kept = rustix::io::pwrite(&self.life.memory, bytes, self.written)?;
@@ -180,20 +200,19 @@ impl Reader {
         self.life.progress.send_modify(|now| (now.window.end, now.window.is_final) = (self.written, true));
     }
 
-    fn fail(&self, error: &io::Error) {
+    fn fail(&self, why: &str) {
         self.life.progress.send_modify(|now| {
             now.window.end = self.written;
-            now.failed = Some(format!("it cannot be read: {error}"));
+            now.failed = Some(why.to_owned());
         });
-        self.journal.notice(&format!("source failed: {error}"));
+        self.journal.notice(&format!("source failed: {why}"));
     }
 
     /// Waits for the next writer of a FIFO.
     fn next_life(&mut self) -> io::Result<()> {
-        if let Some(path) = &self.fifo {
+        if let Some(fifo) = &mut self.fifo {
             // Before the old one is closed: somebody who writes already must not find nobody listening.
-            self.input = rustix::fs::open(path, READ, Mode::empty())?;
-            let _ = rustix::pipe::fcntl_setpipe_size(&self.input, LIVE_READ_BYTES);
+            self.input = fifo.reopen()?;
         }
         if self.written == 0 {
             // A writer that wrote nothing was none.
@@ -223,7 +242,147 @@ impl Reader {
     }
 }
 
+/// What a live source has in memory counts as a file, and may be limited like one.
+fn cannot_be_kept(error: Errno) -> String {
+    match error {
+        Errno::FBIG => "it is larger than a file may be here (raise `ulimit -f`, or LimitFSIZE= of the service)".into(),
+        error => format!("it cannot be kept: {error}"),
+    }
+}
+
 fn clear(eventfd: BorrowedFd<'_>) {
     // There is nothing in it, or there is: both are fine.
     let _ = rustix::io::read(eventfd, &mut [0; 8]);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::path::Path;
+    use std::process::Command;
+    use std::sync::Mutex;
+    use std::{env, thread};
+
+    use rustix::fs::{CWD, FileType, Mode, OFlags};
+
+    use super::super::options::Live;
+    use super::super::source::LiveSource;
+    use super::*;
+    use crate::limits::FIFO_REST;
+    use crate::sync::lock;
+
+    #[derive(Default)]
+    struct Notices(Mutex<Vec<String>>);
+
+    impl Journal for Notices {
+        fn notice(&self, text: &str) {
+            lock(&self.0).push(text.to_owned());
+        }
+    }
+
+    impl Notices {
+        fn count(&self, text: &str) -> usize {
+            lock(&self.0).iter().filter(|notice| notice.contains(text)).count()
+        }
+    }
+
+    fn eventually(what: &str, mut is_it: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !is_it() {
+            assert!(began.elapsed() < Duration::from_secs(20), "not seen: {what}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn make_fifo(path: &Path) {
+        rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a FIFO can be made");
+    }
+
+    /// Opens a FIFO as a writer, when somebody reads it.
+    fn writer(path: &Path) -> fs::File {
+        let mut writer = None;
+        eventually("somebody reads the FIFO", || {
+            let flags = i32::try_from(OFlags::NONBLOCK.bits()).expect("a flag");
+            writer = fs::File::options().write(true).custom_flags(flags).open(path).ok();
+            writer.is_some()
+        });
+        writer.expect("it was opened")
+    }
+
+    fn reads(path: &Path) -> (LiveSource, Arc<Notices>) {
+        let notices = Arc::new(Notices::default());
+        let live = LiveSource::new(Input::Fifo(path.to_owned()), Live::default()).expect("there is memory");
+        live.start(&(Arc::clone(&notices) as Arc<dyn Journal>)).expect("it can be read");
+        (live, notices)
+    }
+
+    #[test]
+    fn a_fifo_that_a_file_replaces_ends_with_its_last_writer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("fifo");
+        make_fifo(&path);
+        let (_live, notices) = reads(&path);
+        let mut writer = writer(&path);
+        io::Write::write_all(&mut writer, b"the last").expect("somebody reads");
+        fs::write(folder.path().join("file"), "not a stream").expect("a file");
+        fs::rename(folder.path().join("file"), &path).expect("a rename");
+        drop(writer);
+        eventually("the end", || notices.count("has no next writer: what is there now is not a FIFO") == 1);
+        assert_eq!(notices.count(""), 2, "its beginning and its end: {:?}", notices.0);
+    }
+
+    #[test]
+    fn a_fifo_that_is_replaced_while_nobody_writes_is_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("fifo");
+        make_fifo(&path);
+        let (live, notices) = reads(&path);
+        make_fifo(&folder.path().join("next"));
+        fs::rename(folder.path().join("next"), &path).expect("a rename");
+        io::Write::write_all(&mut writer(&path), b"hello").expect("somebody reads");
+        eventually("what was written", || notices.count("source ended, and waits") == 1);
+        fs::remove_file(&path).expect("it can be removed");
+        fs::write(&path, "not a stream").expect("a file");
+        eventually("the end", || notices.count("source failed: it has no next writer: what is there now is not") == 1);
+        assert_eq!(live.open().map(|_| ()), Err(crate::contract::Refusal::NotFound));
+    }
+
+    #[test]
+    fn writers_that_come_and_go_in_a_circle_are_not_hurried_after() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("fifo");
+        make_fifo(&path);
+        let (_live, notices) = reads(&path);
+        let began = Instant::now();
+        while began.elapsed() < 5 * FIFO_REST {
+            // Nobody may be reading just now.
+            let _ = io::Write::write_all(&mut writer(&path), b".");
+        }
+        let lives = notices.count("source ended");
+        assert!((1..=7).contains(&lives), "{lives} lives");
+    }
+
+    /// Runs this test again, alone in a process that may make no file larger than a few hundred KiB.
+    #[test]
+    fn a_stream_that_is_larger_than_a_file_may_be_ends_with_a_reason() {
+        const ALONE: &str = "MULTICLIENT_TEST_ALONE";
+        if env::var_os(ALONE).is_none() {
+            let name = "sources::live::reader::tests::a_stream_that_is_larger_than_a_file_may_be_ends_with_a_reason";
+            let script = format!("trap '' XFSZ; ulimit -f 256; exec \"$0\" --exact {name}");
+            let program = env::current_exe().expect("this test");
+            let output = Command::new("sh").arg("-c").arg(script).arg(program).env(ALONE, "1").output();
+            let output = output.expect("there is a shell");
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        let notices = Arc::new(Notices::default());
+        let live = LiveSource::new(Input::Stream(reader.into()), Live::default()).expect("there is memory");
+        live.start(&(Arc::clone(&notices) as Arc<dyn Journal>)).expect("it can be read");
+        // Until nobody reads any more.
+        while io::Write::write_all(&mut writer, &[7; 64 << 10]).is_ok() {}
+        eventually("the reason", || notices.count("source failed: it is larger than a file may be here") == 1);
+    }
 }
