@@ -6,7 +6,6 @@ mod content;
 mod error;
 mod folder;
 mod growing;
-mod joins;
 mod live;
 mod published;
 mod publisher;

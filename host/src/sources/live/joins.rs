@@ -7,9 +7,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::content::{self, Content};
 use crate::contract::{Header, Join};
 use crate::limits::{LIVE_ENDS, LIVE_JOINS};
+use crate::sources::content::{self, Content};
 
 /// The newest header, and the places to join after it.
 #[derive(Debug, Default)]
