@@ -224,24 +224,20 @@ pub(crate) fn kind(name: &[u8]) -> Kind {
 /// segment of a stream is nothing that one would play by itself.
 pub(crate) fn kind_of(media_type: &str) -> Kind {
     let starts = |prefix: &str| media_type.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    let essence = essence(media_type);
-    if is_playlist(media_type) || LISTS.contains(&essence) || is_compressible(media_type) && !starts("image/") {
-        Kind::Text
-    } else if essence == b"video/iso.segment" {
-        Kind::Other
-    } else if starts("video/") {
-        Kind::Video
-    } else if starts("audio/") {
-        Kind::Audio
+    if starts("video/") {
+        if essence(media_type) == b"video/iso.segment" { Kind::Other } else { Kind::Video }
     } else if starts("image/") {
         Kind::Image
+    } else if is_playlist(media_type) || essence(media_type) == b"audio/x-scpls" {
+        Kind::Text
+    } else if starts("audio/") {
+        Kind::Audio
+    } else if is_compressible(media_type) {
+        Kind::Text
     } else {
         Kind::Other
     }
 }
-
-/// Lists of films that are not rewritten while a stream goes on.
-const LISTS: [&[u8]; 1] = [b"audio/x-scpls"];
 
 const PLAYLISTS: [&[u8]; 6] = [
     b"application/vnd.apple.mpegurl",

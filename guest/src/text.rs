@@ -89,18 +89,30 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// Writes bytes, those that are not plain by `escape`. Plain ones are copied as many at a time as there are.
+pub(crate) fn push_escaped(
+    out: &mut Vec<u8>,
+    mut text: &[u8],
+    is_plain: impl Fn(u8) -> bool,
+    escape: impl Fn(&mut Vec<u8>, u8),
+) {
+    loop {
+        let end = text.iter().position(|byte| !is_plain(*byte)).unwrap_or(text.len());
+        let (plain, rest) = text.split_at(end);
+        out.extend_from_slice(plain);
+        let Some((&byte, rest)) = rest.split_first() else { return };
+        escape(out, byte);
+        text = rest;
+    }
+}
+
 /// Writes a name as the path of a URL: slashes stay, and so does what needs no escape anywhere, neither
 /// in a URL, nor in HTML, nor in a shell.
 pub(crate) fn push_path(out: &mut Vec<u8>, name: &[u8]) {
-    for &byte in name {
-        if byte.is_ascii_alphanumeric() || b"-._~/+,=:@".contains(&byte) {
-            out.push(byte);
-        } else {
-            out.push(b'%');
-            out.push(hex_digit(byte >> 4, b'A'));
-            out.push(hex_digit(byte & 0xf, b'A'));
-        }
-    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/+,=:@".contains(&byte);
+    push_escaped(out, name, is_plain, |out, byte| {
+        out.extend_from_slice(&[b'%', hex_digit(byte >> 4, b'A'), hex_digit(byte & 0xf, b'A')]);
+    });
 }
 
 /// A hash that tells things apart which nobody makes to collide (FNV-1a).

@@ -1,5 +1,6 @@
 //! A folder that was listed, and the response that has the listing.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 
 use crate::contract::{Entry, Instant, Listing, Name};
@@ -68,7 +69,7 @@ pub(crate) fn response<'a>(site: Site<'a>, folder: Name, mut listing: Listing, r
     let form = match wanted {
         Wanted::Html => {
             document::describe(&mut response);
-            Form::Html(Html::new(order, site.settings.pages, &listing.entries))
+            Form::Html(Html::new(order, site.settings.pages))
         }
         Wanted::Json => {
             response.field("Content-Type", b"application/json");
@@ -102,7 +103,7 @@ fn body(mut listing: ListingBody, version: Version) -> Body {
         Version::Http11 => Delimiter::Chunks(Delimiter::CHUNK),
         Version::Http10 => Delimiter::Close,
     };
-    Body::Listing(ListingStream { body: listing, delimiter }, piece)
+    Body::Listing(Box::new(ListingStream { body: listing, delimiter }), piece)
 }
 
 /// Writes the fields that are the same whether the listing follows or not.

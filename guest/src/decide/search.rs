@@ -1,5 +1,8 @@
 //! From a name to the source that answers for it: the index of a folder, a compressed sibling.
 
+use alloc::boxed::Box;
+use core::mem;
+
 use crate::contract::{Facts, Found, Instant, Name, Refusal};
 use crate::media_type;
 use crate::request::{Coding, Codings, FieldName, Method, Request};
@@ -29,14 +32,15 @@ pub(crate) enum Place {
 
 /// What is being opened. Most folders have no compressed siblings, so these are looked for first, and the
 /// original is compared with one only where there is one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Stage {
     /// The source itself.
     Original,
     /// A sibling that is compressed so.
     Sibling(Coding),
-    /// The source itself, after a sibling was found that last changed then.
-    Comparison(Coding, Option<Instant>),
+    /// The source itself, after a sibling was found that last changed then. Boxed, because few searches come
+    /// to this, and all are moved about with their request.
+    Comparison(Coding, Box<Option<Instant>>),
     /// The sibling once more, because it counts.
     Chosen(Coding),
 }
@@ -94,28 +98,27 @@ impl Search {
     /// forgets to compress it again would show browsers the old one. Whatever else keeps a sibling from being
     /// sent, the original will do.
     pub(crate) fn goes_on(&mut self, result: &Result<Found, Refusal>) -> bool {
-        match (self.stage, result) {
+        match (mem::replace(&mut self.stage, Stage::Original), result) {
             (Stage::Original, _) => return false,
             (Stage::Sibling(coding), Ok(Found::Source(sibling))) if is_whole(sibling) && sibling.window.end > 0 => {
-                self.stage = Stage::Comparison(coding, sibling.modified);
+                self.stage = Stage::Comparison(coding, Box::new(sibling.modified));
             }
             (Stage::Sibling(_), _) => self.try_next(),
             (Stage::Comparison(coding, sibling), Ok(Found::Source(original))) => {
                 let is_older = sibling.zip(original.modified).is_some_and(|(sibling, original)| sibling < original);
                 if is_older || !is_whole(original) {
                     // It is open already.
-                    self.stage = Stage::Original;
                     return false;
                 }
                 self.stage = Stage::Chosen(coding);
             }
             (Stage::Comparison(coding, _), Err(Refusal::NotFound)) => self.stage = Stage::Chosen(coding),
-            (Stage::Comparison(..), _) => {
-                self.stage = Stage::Original;
+            (Stage::Comparison(..), _) => return false,
+            (Stage::Chosen(coding), Ok(Found::Source(_))) => {
+                self.stage = Stage::Chosen(coding);
                 return false;
             }
-            (Stage::Chosen(_), Ok(Found::Source(_))) => return false,
-            (Stage::Chosen(_), _) => self.stage = Stage::Original,
+            (Stage::Chosen(_), _) => {}
         }
         true
     }

@@ -21,15 +21,22 @@ pub(crate) struct Source {
     /// Its name without a coding.
     pub(crate) name: Vec<u8>,
     /// How it is compressed.
-    pub(crate) coding: Option<Coding>,
+    coding: Option<Coding>,
     pub(crate) facts: Facts,
+    /// The media type that goes with the name. Looked up once.
+    type_by_name: &'static str,
 }
 
 impl Source {
+    pub(crate) fn new(name: Vec<u8>, coding: Option<Coding>, facts: Facts) -> Self {
+        let type_by_name = media_type::of(&name);
+        Self { name, coding, facts, type_by_name }
+    }
+
     fn media_type(&self) -> &str {
         match &self.facts.media_type {
             Some(media_type) if self.coding.is_none() => media_type,
-            _ => media_type::of(&self.name),
+            _ => self.type_by_name,
         }
     }
 
@@ -137,7 +144,7 @@ impl Source {
         if self.is_whole() && response.status != Status::NotModified && self.coding.is_none() {
             response.field("Accept-Ranges", b"bytes");
         }
-        if media_type::is_compressible(media_type::of(&self.name)) {
+        if media_type::is_compressible(self.type_by_name) {
             response.vary("Accept-Encoding");
         }
     }

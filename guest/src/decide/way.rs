@@ -95,9 +95,11 @@ fn opened<'a>(site: Site<'a>, request: &Request, mut search: Search, result: Res
     }
     Step::Response(match result {
         Ok(Found::Source(facts)) => {
-            let source = Source { name: search.bare(), coding: search.coding(), facts };
-            let playable = asks_for_player(site, request).then(|| Playable::of(&source.name, &source.facts)).flatten();
-            playable.map_or_else(|| source.response(site, request), |playable| playable.page(site, At::Itself))
+            let source = Source::new(search.bare(), search.coding(), facts);
+            match player(site, request, &source) {
+                Some(page) => page,
+                None => source.response(site, request),
+            }
         }
         Ok(Found::Folder) | Err(Refusal::NotFound) if search.place == Place::Index => {
             if site.settings.listing {
@@ -139,9 +141,12 @@ fn at_home<'a>(site: Site<'a>, request: &Request, home: &Name, result: Result<Fo
     }
 }
 
-/// Whether a request is for the page of a source, in place of its content.
-fn asks_for_player(site: Site<'_>, request: &Request) -> bool {
-    site.settings.pages && parameter(request.target(), b"play").is_some()
+/// The page of a source, where it is asked for in place of the content and there is one.
+fn player<'a>(site: Site<'a>, request: &Request, source: &Source) -> Option<Response<'a>> {
+    if !site.settings.pages || parameter(request.target(), b"play").is_none() {
+        return None;
+    }
+    Some(Playable::of(&source.name, &source.facts)?.page(site, At::Itself))
 }
 
 /// Whether a request is for a folder's playlist, whatever stands for the folder otherwise.

@@ -26,12 +26,8 @@ pub(crate) fn is_authority(text: &[u8]) -> bool {
         return is_address(address) && (port.is_empty() || port.strip_prefix(b":").is_some_and(is_port));
     }
     let (host, port) = split_once(text, b':').unwrap_or((text, b""));
-    !host.is_empty() && host.iter().all(|byte| is_name_byte(*byte) || *byte == b'%') && is_port(port)
-}
-
-/// What may stand in a name, escapes apart: `unreserved` and `sub-delims` (RFC 3986 section 3.2.2).
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+    let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte);
+    !host.is_empty() && host.iter().all(is_host) && is_port(port)
 }
 
 /// Whether this can stand between brackets (RFC 3986 section 3.2.2): an address of IPv6, perhaps with a zone,
@@ -39,7 +35,7 @@ fn is_name_byte(byte: u8) -> bool {
 fn is_address(text: &[u8]) -> bool {
     if let [b'v' | b'V', future @ ..] = text {
         return split_once(future, b'.').is_some_and(|(version, address)| {
-            let is_address = |byte: &u8| is_name_byte(*byte) || *byte == b':';
+            let is_address = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:".contains(byte);
             !version.is_empty()
                 && version.iter().all(u8::is_ascii_hexdigit)
                 && !address.is_empty()

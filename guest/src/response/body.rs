@@ -1,11 +1,12 @@
 //! What follows a header section.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::contract::{Span, Window};
 use crate::response::listing::{ListingBody, ListingStream};
 use crate::response::multipart::Multipart;
-use crate::response::stream::{Delimiter, Stream};
+use crate::response::stream::Stream;
 use crate::text::push_decimal;
 
 /// What follows the head.
@@ -22,7 +23,7 @@ pub(crate) enum Body {
     /// What the window has now, and what comes.
     Stream(Stream, Window),
     /// A listing, of which this is the beginning.
-    Listing(ListingStream, Vec<u8>),
+    Listing(Box<ListingStream>, Vec<u8>),
 }
 
 impl Body {
@@ -30,12 +31,8 @@ impl Body {
     pub(crate) fn push_framing(&self, head: &mut Vec<u8>) {
         let length = match self {
             Self::Nothing => return,
-            Self::Stream(Stream { delimiter, .. }, _) | Self::Listing(ListingStream { delimiter, .. }, _) => {
-                if *delimiter != Delimiter::Close {
-                    head.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-                }
-                return;
-            }
+            Self::Stream(stream, _) => return stream.delimiter.push_framing(head),
+            Self::Listing(listing, _) => return listing.delimiter.push_framing(head),
             Self::Text(text) => text.len() as u64,
             Self::Part(span) => span.count,
             Self::Parts(parts) => parts.length(),

@@ -1,5 +1,6 @@
 //! Bodies that do not fit one list of actions: what is left of one, and what it waits for.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::contract::Event;
@@ -12,8 +13,8 @@ use crate::response::stream::Stream;
 pub(crate) enum Sending {
     /// Of a source that grows, or is sent in chunks.
     Source(Stream),
-    /// Of a folder's listing.
-    Listing(ListingStream),
+    /// Of a folder's listing. Boxed: a session is moved often, and few of them list.
+    Listing(Box<ListingStream>),
 }
 
 impl Sending {

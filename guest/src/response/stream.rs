@@ -23,6 +23,13 @@ impl Delimiter {
     /// The largest chunk, and the most that is passed before the source's window is asked for again. A
     /// ring of a few MiB may have moved on by then; a file has not, but other clients want their turn.
     pub(crate) const CHUNK: u64 = 1024 * 1024;
+
+    /// Writes the field that says so, if there is one.
+    pub(crate) fn push_framing(self, header_section: &mut Vec<u8>) {
+        if self != Self::Close {
+            header_section.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+    }
 }
 
 /// The most chunks of one list of actions. A chunk is two actions; with what else a response needs this

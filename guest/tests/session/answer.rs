@@ -123,7 +123,10 @@ fn a_folder_of_any_size_is_listed_whole() {
         let names: Vec<&str> = message.fields.iter().map(|(name, _)| name.as_str()).collect();
         assert!(!names.contains(&"Content-Length") && !names.contains(&"Transfer-Encoding"), "{names:?}");
         let body = text(&body);
-        assert!((0..2_000).all(|number| body.contains(&format!("\"{number:0>9}\""))), "{body}");
+        let mut rest = body.as_str();
+        for number in 0..2_000 {
+            rest = rest.split_once(&format!("\"{number:0>9}\"")).expect("each comes after the one before").1;
+        }
         assert_eq!(text(&ask(&host, "HEAD", "/sub/", fields).1), "");
     }
     let question = Question { method: "GET", target: "/sub/?m3u", fields: &[] };
