@@ -8,7 +8,6 @@ use crate::decide::conditional::{self, Validators, Verdict};
 use crate::request::target::{origin, parameter};
 use crate::request::{Request, Version, prefers};
 use crate::response::body::Body;
-use crate::response::document;
 use crate::response::listing::{Form, Html, ListingBody, ListingStream, Needs, Order, Playlist};
 use crate::response::message::{Response, Site};
 use crate::response::page::{self, Format};
@@ -68,7 +67,7 @@ pub(crate) fn response<'a>(site: Site<'a>, folder: Name, mut listing: Listing, r
     let mut response = Response::new(site, Status::Ok);
     let form = match wanted {
         Wanted::Html => {
-            document::describe(&mut response);
+            page::describe(&mut response);
             Form::Html(Html::new(order, site.settings.pages))
         }
         Wanted::Json => {

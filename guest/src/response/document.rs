@@ -5,7 +5,6 @@
 use alloc::vec::Vec;
 
 use crate::response::escape::push_html;
-use crate::response::message::Response;
 use crate::text::push_decimal;
 
 /// How pages look: in light and dark, on wide screens and narrow ones. The signs before names are here and
@@ -38,15 +37,10 @@ pub(crate) fn push_start(out: &mut Vec<u8>, title: &[u8]) {
     out.extend_from_slice(b"</style>\n");
 }
 
-/// Writes the fields of a page: what it is, and what it may load.
-pub(crate) fn describe(response: &mut Response<'_>) {
-    response.field("Content-Type", b"text/html; charset=utf-8");
-    let policy = [
-        "default-src 'none'; style-src 'sha256-",
-        STYLE_HASH,
-        "'; img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ];
-    response.field("Content-Security-Policy", policy.concat().as_bytes());
+/// What `Content-Security-Policy` says.
+pub(crate) fn policy() -> Vec<u8> {
+    let rest = "'; img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    ["default-src 'none'; style-src 'sha256-", STYLE_HASH, rest].concat().into_bytes()
 }
 
 /// Writes the folders that lead to a page in the folder `folder`, as links relative to it: the root, its

@@ -7,6 +7,7 @@ use crate::request::target::{location, query};
 use crate::request::{FieldName, Request, prefers};
 use crate::response::body::Body;
 use crate::response::compat;
+use crate::response::document;
 use crate::response::message::{Response, Site};
 use crate::status::Status;
 use crate::text::push_decimal;
@@ -125,6 +126,12 @@ pub(crate) fn options<'a>(site: Site<'a>, request: &Request) -> Response<'a> {
         response.number("Access-Control-Max-Age", CORS_AGE);
     }
     response
+}
+
+/// Writes the fields of a page for people: what it is, and what it may load.
+pub(crate) fn describe(response: &mut Response<'_>) {
+    response.field("Content-Type", b"text/html; charset=utf-8");
+    response.field("Content-Security-Policy", &document::policy());
 }
 
 /// Writes a body that says the status.

@@ -9,6 +9,7 @@ use crate::response::body::Body;
 use crate::response::document::{self, Own, push_ancestors, push_size};
 use crate::response::escape::{push_html, push_link};
 use crate::response::message::{Response, Site};
+use crate::response::page;
 use crate::status::Status;
 
 /// A source that has a page.
@@ -32,10 +33,10 @@ impl<'a> Playable<'a> {
         Some(Self { name, element, facts })
     }
 
-    /// Its page. `at_root`: the page of the whole server, from which links lead through all of the name.
+    /// Its page. At the root, links lead through all of the name.
     pub(crate) fn page<'s>(&self, site: Site<'s>, at: At) -> Response<'s> {
         let mut response = Response::new(site, Status::Ok);
-        document::describe(&mut response);
+        page::describe(&mut response);
         // What there is to say about the source changes, and a live one ends.
         response.field("Cache-Control", b"no-cache");
         if at == At::Root {
@@ -43,16 +44,16 @@ impl<'a> Playable<'a> {
         }
         let split = self.name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
         let (folder, file) = self.name.split_at(split);
-        let mut page = Vec::with_capacity(3 * 1024);
-        document::push_start(&mut page, file);
-        page.extend_from_slice(b"<h1>");
+        let mut text = Vec::with_capacity(3 * 1024);
+        document::push_start(&mut text, file);
+        text.extend_from_slice(b"<h1>");
         if at == At::Itself && site.settings.listing {
-            push_ancestors(&mut page, folder, Own::File);
+            push_ancestors(&mut text, folder, Own::File);
         }
-        push_html(&mut page, file);
-        page.extend_from_slice(b"</h1>\n");
-        self.push_player(&mut page, if at == At::Root { self.name } else { file });
-        response.body = Body::Text(page);
+        push_html(&mut text, file);
+        text.extend_from_slice(b"</h1>\n");
+        self.push_player(&mut text, if at == At::Root { self.name } else { file });
+        response.body = Body::Text(text);
         response
     }
 
