@@ -1,4 +1,4 @@
-//! `Host`, and the authority of a target.
+//! `Host`, and the authority of a target (RFC 3986 section 3.2).
 
 use core::net::Ipv6Addr;
 
@@ -16,7 +16,7 @@ pub(crate) fn check_host<'a>(mut values: impl Iterator<Item = &'a [u8]>, version
     }
 }
 
-/// Whether this is a host and perhaps a port (RFC 9110 section 4.2.1: the host is not empty).
+/// Whether this is a host, optionally with a port (RFC 9110 section 4.2.1: the host is not empty).
 pub(crate) fn is_authority(text: &[u8]) -> bool {
     let is_port = |port: &[u8]| port.iter().all(u8::is_ascii_digit);
     if let Some(literal) = text.strip_prefix(b"[") {
@@ -30,8 +30,8 @@ pub(crate) fn is_authority(text: &[u8]) -> bool {
     !host.is_empty() && host.iter().all(is_host) && is_port(port)
 }
 
-/// Whether this can stand between brackets (RFC 3986 section 3.2.2): an address of IPv6, perhaps with a zone,
-/// or one of a version yet to come.
+/// Whether this is valid between brackets (RFC 3986 section 3.2.2): an IPv6 address, optionally with a zone,
+/// or an address of a future version.
 fn is_address(text: &[u8]) -> bool {
     if let [b'v' | b'V', future @ ..] = text {
         return split_once(future, b'.').is_some_and(|(version, address)| {
@@ -47,8 +47,8 @@ fn is_address(text: &[u8]) -> bool {
     is_ipv6 && zone.is_none_or(is_zone)
 }
 
-/// Whether this is the name of a zone, as RFC 6874 has it after `%25`, or as people write it after `%`. It
-/// means something to the machine that sent it, and nothing here.
+/// Whether this is a zone, after `%25` as in RFC 6874 or after a plain `%` as people write it. A zone means
+/// something to the client's machine only; browsers and curl send it for link-local addresses.
 fn is_zone(zone: &[u8]) -> bool {
     let zone = zone.strip_prefix(b"25").unwrap_or(zone);
     let is_zone = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);

@@ -1,15 +1,15 @@
-//! Names in pages: bytes that somebody else chose.
+//! Escapes for names, which are arbitrary bytes chosen by somebody else.
 //!
-//! Rule: each goes through one escape for where it stands: percent for links, entities for HTML,
-//! backslashes for JSON.
+//! Rule: every name goes through the escape for its place: percent for links, entities for HTML, backslashes
+//! for JSON.
 
 use alloc::vec::Vec;
 
 use crate::text::{push_escaped, push_path};
 
-/// Writes the link to `name`, relative to the folder that it is in. A colon in the first segment would make
-/// a scheme of it (RFC 3986 section 4.2), so such a link begins with a dot segment. Others do not: some
-/// clients show only entries whose text equals their link.
+/// Writes a link to `name`, relative to its folder. A colon in the first segment would make it a scheme (RFC
+/// 3986 section 4.2), so such a link begins with `./`. Others do not, because some clients show only entries
+/// whose text equals their link.
 pub(crate) fn push_link(out: &mut Vec<u8>, name: &[u8]) {
     let first = name.split(|byte| *byte == b'/').next().unwrap_or_default();
     if first.contains(&b':') {
@@ -18,7 +18,7 @@ pub(crate) fn push_link(out: &mut Vec<u8>, name: &[u8]) {
     push_path(out, name);
 }
 
-/// Writes text into HTML. What is not UTF-8 becomes U+FFFD.
+/// Writes text for HTML. Bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn push_html(out: &mut Vec<u8>, text: &[u8]) {
     push_text(
         out,
@@ -35,7 +35,7 @@ pub(crate) fn push_html(out: &mut Vec<u8>, text: &[u8]) {
     );
 }
 
-/// Writes text as a JSON string. What is not UTF-8 becomes U+FFFD.
+/// Writes a JSON string. Bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn push_json(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     push_text(

@@ -1,4 +1,4 @@
-//! The page of a source that a browser can play.
+//! Pages with a player, for sources that browsers can play.
 
 use alloc::vec::Vec;
 
@@ -21,7 +21,7 @@ pub(crate) struct Playable<'a> {
 }
 
 impl<'a> Playable<'a> {
-    /// The source of this name, if it is video, audio, or a stream in segments, which some browsers play.
+    /// The source of this name, if it is video, audio, or an HLS playlist, which some browsers play.
     pub(crate) fn of(name: &'a Name, facts: &'a Facts) -> Option<Self> {
         let media_type = facts.media_type.as_deref().unwrap_or_else(|| media_type::of(name));
         let element: &[u8] = match media_type::kind_of(media_type) {
@@ -33,11 +33,11 @@ impl<'a> Playable<'a> {
         Some(Self { name, element, facts })
     }
 
-    /// Its page. At the root, links lead through all of the name.
+    /// Its page.
     pub(crate) fn page<'s>(&self, site: Site<'s>, at: At) -> Response<'s> {
         let mut response = Response::new(site, Status::Ok);
         page::describe(&mut response);
-        // What there is to say about the source changes, and a live one ends.
+        // The page describes the source, which changes.
         response.field("Cache-Control", b"no-cache");
         if at == At::Root {
             response.vary("Accept");
@@ -81,11 +81,11 @@ impl<'a> Playable<'a> {
     }
 }
 
-/// Where a player's page is.
+/// The URL of a player's page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum At {
-    /// At the root, of a server that has this one source.
+    /// The root of a server that has only this source.
     Root,
-    /// At the source's own URL, with a query.
+    /// The URL of the source, with a query.
     Itself,
 }

@@ -13,11 +13,11 @@ use crate::text::push_decimal;
 /// The page of a folder.
 #[derive(Debug)]
 pub(crate) struct Html {
-    /// The order of the entries. None: they come by name, because the folder does not fit one portion.
+    /// The order of the entries. None: by name, because the folder does not fit one portion.
     order: Option<Order>,
     /// Whether media files have pages with a player.
     players: bool,
-    /// How many media files there were: what a playlist would have.
+    /// The number of media files so far, which a playlist would have.
     media: u64,
     folders: u64,
     files: u64,
@@ -46,7 +46,8 @@ impl Html {
         out.extend_from_slice(b"\n<tbody>\n");
     }
 
-    /// Writes the head of a column: a link to the order by it, or to the opposite of the one that there is.
+    /// Writes the heading of a column. It links to the order by that column, or to its reverse if that is the
+    /// current order.
     fn push_heading(&self, out: &mut Vec<u8>, key: Key, parameter: &str, words: &str) {
         out.extend_from_slice(b"<th>");
         let Some(order) = self.order else {
