@@ -1,7 +1,6 @@
-//! Requests that a host has read itself, and the responses to them.
+//! Responses for hosts that read requests and write responses themselves.
 //!
-//! Rule: nothing here knows of connections. [`crate::Session`] puts responses on one; [`Answer`] is for a
-//! host that reads requests and writes responses itself, and wants to know only what to response.
+//! Rule: nothing here knows of connections. For those there is [`crate::Session`].
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -16,26 +15,27 @@ use crate::response::page::{self, Format};
 pub use crate::response::body::Piece;
 pub use crate::response::message::{Message, More, Rest};
 
-/// A request as a host has read it, that has settled already for whom it is and where it ends.
+/// A request that a host has read. Whom it is for and where it ends are settled.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// As in `GET`.
+    /// The method, such as `GET`.
     pub method: &'a str,
-    /// Path and query, as they were sent.
+    /// Path and query as they were sent, or the whole URL if the host knows it: playlists contain whole URLs
+    /// then.
     pub target: &'a str,
-    /// Names and values, in order. Those that belong to the connection (`Host`, `Connection`, what
-    /// delimits the body) mean nothing here.
+    /// Names and values, in order. Fields of the connection (`Host`, `Connection`, those that frame the body)
+    /// are ignored.
     pub fields: &'a [(String, Vec<u8>)],
 }
 
 /// What to do about a [`Question`].
 #[derive(Debug)]
 pub enum Next {
-    /// Open this name, then tell [`Answer::advance`] what came of it.
+    /// Open this name, then pass the result to [`Answer::advance`].
     Open(Name, Answer),
-    /// List this portion of a folder, then tell [`Answer::advance`] the result.
+    /// List this portion of a folder, then pass the result to [`Answer::advance`].
     List(Portion, Answer),
-    /// Say this.
+    /// Send this.
     Response(Message),
 }
 
@@ -48,27 +48,26 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What to do about a question that was asked at `now`. Of the settings those are left aside that
-    /// concern connections (`max_exchanges`, `reports`, `at_capacity`), and the dialect: responses in that
-    /// of FFmpeg's example are made of bytes on a wire.
+    /// What to do about a question asked at `now`. Ignores the settings that concern connections
+    /// (`max_exchanges`, `reports`, `at_capacity`), and the dialect: FFmpeg's responses are bytes on a wire.
     #[must_use]
     pub fn to(question: &Question<'_>, settings: Settings, now: Instant) -> Next {
         let settings = Settings { dialect: Dialect::Standard, at_capacity: false, ..settings };
         let site = Site { settings: &settings, now };
         let request = match Request::written(question.method, question.target, question.fields) {
             Ok(request) => request,
-            Err(misdeed) => return refuse(site, misdeed, Recipient::of_method(question.method)),
+            Err(malformed) => return refuse(site, malformed, Recipient::of_method(question.method)),
         };
         match way::begin(site, &request) {
             Ok(Step::Look(way)) => Self { settings, request, way }.look(),
             Ok(Step::Response(response)) => Next::Response(response.into_message(request.method)),
-            Err(misdeed) => refuse(site, misdeed, Recipient::of(&request)),
+            Err(malformed) => refuse(site, malformed, Recipient::of(&request)),
         }
     }
 
-    /// What to do now that `event` has happened, at `now`: `Opened` or `Listed`, as it was asked for. A
-    /// source is taken for whole, whatever its window says: what grows cannot be told in one message.
-    /// Any other event is a mistake of the host, and answered as a failure of the server.
+    /// What to do now that `event` (`Opened` or `Listed`, as asked) has happened at `now`. A source counts as
+    /// complete whatever its window says, because a message has one length. Any other event is a mistake of
+    /// the host, and the response is 500.
     #[must_use]
     pub fn advance(self, now: Instant, event: Event) -> Next {
         let Self { settings, request, way } = self;
@@ -89,8 +88,8 @@ impl Answer {
     }
 }
 
-fn refuse(site: Site<'_>, misdeed: Malformed, recipient: Recipient) -> Next {
-    Next::Response(page::error(site, misdeed.status(), Format::Plain).into_message(recipient.method))
+fn refuse(site: Site<'_>, malformed: Malformed, recipient: Recipient) -> Next {
+    Next::Response(page::error(site, malformed.status(), Format::Plain).into_message(recipient.method))
 }
 
 fn whole(mut event: Event) -> Event {

@@ -1,18 +1,18 @@
-//! HTTP dates (RFC 9110 section 5.6.7): three forms are read, one is written.
+//! HTTP dates (RFC 9110 section 5.6.7): reads three forms, writes one.
 
 use alloc::vec::Vec;
 
 use crate::contract::Instant;
 use crate::text::{decimal, push_decimal, push_two_digits};
 
-/// A point in time in whole seconds, which is all that HTTP dates can say.
+/// A point in time in whole seconds, the resolution of HTTP dates.
 pub(crate) type Seconds = u64;
 
 const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
 const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 const DAY: Seconds = 86_400;
-/// The last second of the year 9999: later ones do not fit the form.
+/// The last second of the year 9999. Later ones do not fit the form.
 const LAST: Seconds = 253_402_300_799;
 
 /// The whole seconds of a point in time.
@@ -26,7 +26,7 @@ pub(crate) fn push(out: &mut Vec<u8>, time: Seconds) {
     let (year, month, day) = civil(time / DAY);
     let [w1, w2, w3] = *DAYS[(time / DAY % 7) as usize];
     let [m1, m2, m3] = *MONTHS[month as usize - 1];
-    // Every year up to the last one, and all else, has a fixed width: one piece, and not fifteen.
+    // All parts have a fixed width, the year too: one write instead of fifteen.
     let second = (time % DAY) as u32;
     let ([d1, d2], [y1, y2], [y3, y4]) = (two(day as u32), two(year as u32 / 100), two(year as u32));
     let ([h1, h2], [i1, i2], [s1, s2]) = (two(second / 3_600), two(second / 60 % 60), two(second % 60));
@@ -37,7 +37,7 @@ pub(crate) fn push(out: &mut Vec<u8>, time: Seconds) {
     ]);
 }
 
-/// Writes an ISO 8601 time, such as `1994-11-06T08:49:37Z`, as JSON readers and people sort it.
+/// Writes an ISO 8601 time, such as `1994-11-06T08:49:37Z`, for programs.
 pub(crate) fn push_iso(out: &mut Vec<u8>, time: Seconds) {
     let time = time.min(LAST);
     let (year, month, day) = civil(time / DAY);
@@ -51,7 +51,7 @@ pub(crate) fn push_iso(out: &mut Vec<u8>, time: Seconds) {
     out.push(b'Z');
 }
 
-/// Writes a time as people read it, to the minute: `1994-11-06 08:49`.
+/// Writes a time to the minute, such as `1994-11-06 08:49`, for people.
 pub(crate) fn push_minute(out: &mut Vec<u8>, time: Seconds) {
     let start = out.len();
     push_iso(out, time);
@@ -72,8 +72,8 @@ fn push_clock(out: &mut Vec<u8>, time: Seconds) {
     push_two_digits(out, time % 60);
 }
 
-/// Reads any of the three forms. `now` decides the century of a year with two digits. Dates before 1970
-/// are read as 1970: nothing here is older.
+/// Reads any of the three forms. `now` decides the century of a two-digit year. Dates before 1970 are read as
+/// 1970: no source is older.
 pub(crate) fn parse(text: &[u8], now: Seconds) -> Option<Seconds> {
     imf_fixdate(text).or_else(|| rfc_850(text, now)).or_else(|| asctime(text))
 }
@@ -88,8 +88,7 @@ fn imf_fixdate(text: &[u8]) -> Option<Seconds> {
     at(decimal(&[*y1, *y2, *y3, *y4])?, month(&[*m1, *m2, *m3])?, decimal(&[*d1, *d2])?, clock)
 }
 
-/// `Sunday, 06-Nov-94 08:49:37 GMT`. A year that would lie more than 50 years ahead is the one a
-/// century before.
+/// `Sunday, 06-Nov-94 08:49:37 GMT`. A year more than 50 years ahead is taken from the century before.
 fn rfc_850(text: &[u8], now: Seconds) -> Option<Seconds> {
     let comma = text.iter().position(|byte| *byte == b',')?;
     let [b',', b' ', d1, d2, b'-', m1, m2, m3, b'-', y1, y2, b' ', clock @ ..] = &text[comma..] else {
@@ -120,8 +119,8 @@ fn month(name: &[u8; 3]) -> Option<u64> {
     MONTHS.iter().position(|month| *month == name).map(|index| index as u64 + 1)
 }
 
-/// Puts a date together. None where there is no such day or time; a leap second (`:60`) is the last
-/// second of its minute.
+/// Puts a date together. None if there is no such day or time; a leap second (`:60`) becomes the last second
+/// of its minute.
 fn at(year: u64, month: u64, day: u64, clock: &[u8]) -> Option<Seconds> {
     let &[h1, h2, b':', m1, m2, b':', s1, s2] = clock else {
         return None;
@@ -145,9 +144,9 @@ fn month_length(year: u64, month: u64) -> u64 {
     }
 }
 
-// Both ways between days and dates count years from the first of March, so that the leap day is the
-// last of its year, in eras of 400 years, after which the calendar repeats. 719,468 is the number of
-// days from 0000-03-01 to 1970-01-01.
+// Conversions between days and dates count years from the first of March, so that the leap day is the last of
+// its year, in eras of 400 years, after which the calendar repeats. 719,468 is the number of days from
+// 0000-03-01 to 1970-01-01.
 
 fn days(year: u64, month: u64, day: u64) -> u64 {
     let year = if month <= 2 { year - 1 } else { year };

@@ -1,17 +1,18 @@
 //! The HTTP/1.1 session of `multiclient`: events in, actions out.
 //!
-//! [`Session`] is one client as HTTP sees it. It is told what happened to the client and answers with
-//! what is to be done about it, in the words of the contract (`wit/session.wit`, mirrored in
-//! [`contract`]). It is a pure function of what it was told: no clock, no files, no sockets, no
-//! randomness.
+//! [`Session`] is one client, as HTTP sees it. The host tells it what happened to the client, and it answers
+//! with what to do, in the types of the contract (`wit/session.wit`, mirrored in [`contract`]). It is a pure
+//! function of its events: no clock, no files, no sockets, no randomness.
 //!
 //! Rules:
 //!
-//! - Nothing in here waits, and nothing in here touches a byte of what is served: bodies of files are
-//!   spans that the host passes on.
-//! - What the client sends is parsed once, into types that only parsing can make. Whatever is wrong with
-//!   it has a name in [`Malformed`] and a status; none of it can panic.
+//! - Nothing here waits, and nothing here touches a byte of what is served: the body of a file is a span that
+//!   the host passes on.
+//! - What the client sends is parsed once, into types that only parsing can make. Every fault in it has a
+//!   variant of [`Malformed`] and a status; none can cause a panic.
 //! - An idle session holds no buffers.
+//! - Imports run in one direction: words (`contract`, `text`, `date`, `media_type`, `status`, `plan`), then
+//!   `request`, `response`, `decide`, and then `session` and `answer`.
 //!
 //! ```
 //! use multiclient_guest::{Session, contract::{Action, Event, Settings}};

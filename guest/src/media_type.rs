@@ -1,17 +1,17 @@
-//! What a source is, judged by the ending of its name.
+//! Media types by the ending of a name.
 //!
-//! Rule: media first. What players ask for is here in full, what else people keep beside it as far as it
-//! is common; the rest is `application/octet-stream`, which nobody misreads.
+//! Rule: media first. The table has everything that players ask for, and other common files. The rest is
+//! `application/octet-stream`, which no client misreads.
 
 use crate::text::{split_once, trim};
 
-/// The type of bytes of which nothing is known.
+/// The type of unknown bytes.
 pub(crate) const UNKNOWN: &str = "application/octet-stream";
 
 /// The longest ending in the table.
 const LONGEST: usize = 11;
 
-/// The media type of a name, with the charset where one is needed.
+/// The media type of a name, with a charset where it matters.
 pub(crate) fn of(name: &[u8]) -> &'static str {
     let ending = ending(name);
     let mut lower = [0; LONGEST];
@@ -23,7 +23,7 @@ pub(crate) fn of(name: &[u8]) -> &'static str {
     of_ending(lower)
 }
 
-/// What follows the last dot of the last segment. Empty: there is no dot, or only one in front.
+/// What follows the last dot of the last segment. Empty if there is no dot, or only one in front.
 fn ending(name: &[u8]) -> &[u8] {
     let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     match last.iter().rposition(|byte| *byte == b'.') {
@@ -50,7 +50,7 @@ fn containers(ending: &[u8]) -> Option<&'static str> {
         b"mkv" => "video/matroska",
         b"mk3d" => "video/matroska-3d",
         b"mka" => "audio/matroska",
-        // MPEG-TS; a TypeScript source is not something one plays.
+        // MPEG-TS. TypeScript sources have the same ending, and are rarer on a media server.
         b"ts" | b"m2ts" | b"mts" => "video/mp2t",
         b"mpg" | b"mpeg" | b"mpe" | b"m1v" | b"m2v" | b"vob" => "video/mpeg",
         b"ogv" => "video/ogg",
@@ -67,7 +67,7 @@ fn containers(ending: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// One stream and nothing around it.
+/// Single streams without a container.
 fn streams(ending: &[u8]) -> Option<&'static str> {
     Some(match ending {
         b"h264" | b"264" | b"avc" => "video/h264",
@@ -92,7 +92,7 @@ fn streams(ending: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// HLS, DASH, CMAF, Smooth Streaming, and other lists of films.
+/// HLS, DASH, CMAF, Smooth Streaming, and other playlists.
 fn segmented(ending: &[u8]) -> Option<&'static str> {
     Some(match ending {
         b"m3u8" => "application/vnd.apple.mpegurl",
@@ -199,13 +199,12 @@ fn essence(media_type: &str) -> &[u8] {
     trim(split_once(media_type, b';').map_or(media_type, |(essence, _)| essence))
 }
 
-/// What most responses are of: neither a list nor a text by the first look at it, so that the tables need not
-/// be gone through.
+/// The usual types, which are neither playlists nor compressible: for these the tables need not be searched.
 fn is_plainly_media(media_type: &str) -> bool {
     media_type == UNKNOWN || media_type.starts_with("video/")
 }
 
-/// What people see in a file.
+/// The kinds of files, as people think of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Video,
@@ -220,28 +219,24 @@ pub(crate) fn kind(name: &[u8]) -> Kind {
     kind_of(of(name))
 }
 
-/// The kind of this media type. Lists of films are text, and so are those whose type begins with `audio/`; a
-/// segment of a stream is nothing that one would play by itself.
+/// The kind of this media type. Playlists are text, even if their type begins with `audio/`, and a segment of
+/// a stream is not a video.
 pub(crate) fn kind_of(media_type: &str) -> Kind {
     let starts = |prefix: &str| media_type.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    let essence = essence(media_type);
-    if is_playlist(media_type) || LISTS.contains(&essence) || is_compressible(media_type) && !starts("image/") {
-        Kind::Text
-    } else if essence == b"video/iso.segment" {
-        Kind::Other
-    } else if starts("video/") {
-        Kind::Video
-    } else if starts("audio/") {
-        Kind::Audio
+    if starts("video/") {
+        if essence(media_type) == b"video/iso.segment" { Kind::Other } else { Kind::Video }
     } else if starts("image/") {
         Kind::Image
+    } else if is_playlist(media_type) || essence(media_type) == b"audio/x-scpls" {
+        Kind::Text
+    } else if starts("audio/") {
+        Kind::Audio
+    } else if is_compressible(media_type) {
+        Kind::Text
     } else {
         Kind::Other
     }
 }
-
-/// Lists of films that are not rewritten while a stream goes on.
-const LISTS: [&[u8]; 1] = [b"audio/x-scpls"];
 
 const PLAYLISTS: [&[u8]; 6] = [
     b"application/vnd.apple.mpegurl",
@@ -252,7 +247,7 @@ const PLAYLISTS: [&[u8]; 6] = [
     b"application/vnd.ms-sstr+xml",
 ];
 
-/// Whether this is a list of segments or of films, which may be rewritten while a stream goes on.
+/// Whether this is a playlist, which may be rewritten while a stream goes on.
 pub(crate) fn is_playlist(media_type: &str) -> bool {
     if is_plainly_media(media_type) {
         return false;
@@ -261,15 +256,15 @@ pub(crate) fn is_playlist(media_type: &str) -> bool {
     PLAYLISTS.iter().any(|playlist| playlist.eq_ignore_ascii_case(essence))
 }
 
-/// Whether this is a playlist of HLS.
+/// Whether this is an HLS playlist.
 pub(crate) fn is_hls(media_type: &str) -> bool {
     PLAYLISTS[..2].iter().any(|hls| hls.eq_ignore_ascii_case(essence(media_type)))
 }
 
-/// Whether compressing helps, so that a compressed sibling may lie beside it.
+/// Whether compression helps, so that a compressed sibling may exist.
 ///
-/// Playlists are text and compress well. They are rewritten every few seconds, and a sibling that is
-/// rewritten a moment later or not at all would show players the past.
+/// Playlists are text and compress well, but they are rewritten every few seconds: a sibling that is
+/// rewritten a moment later, or not at all, would show players the past.
 pub(crate) fn is_compressible(media_type: &str) -> bool {
     if is_plainly_media(media_type) {
         return false;
@@ -279,7 +274,7 @@ pub(crate) fn is_compressible(media_type: &str) -> bool {
     (text || COMPRESSIBLE.contains(&essence)) && !is_playlist(media_type)
 }
 
-/// What compresses well without being called text.
+/// Types that compress well and are not called text.
 const COMPRESSIBLE: [&[u8]; 13] = [
     b"application/json",
     b"application/xml",

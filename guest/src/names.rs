@@ -1,14 +1,14 @@
-//! Names of a folder, for hosts in Rust whose file system lists them in no order.
+//! Sorted portions of a folder, for hosts in Rust whose file system lists names in no order.
 //!
-//! Rule: a folder may have any number of names, and [`Names`] keeps a bounded number of them.
+//! Rule: a folder may have any number of names; [`Names`] holds a bounded number of them.
 
 use alloc::collections::BTreeSet;
 use core::ops::Bound;
 
 use crate::contract::{Name, Portion, names_something};
 
-/// How many names are kept: enough to read a folder of 100,000 files thirteen times and not two hundred
-/// times, and at most 3 MiB of names of the greatest length.
+/// The number of names to hold: enough to list a folder of 100,000 files by reading it 13 times instead of
+/// 196, and at most 3 MiB of names of the greatest length.
 const AHEAD: usize = 8 * 1024;
 
 /// The first names of a folder that come after a cursor.
@@ -17,19 +17,19 @@ pub struct Names {
     folder: Name,
     after: Name,
     names: BTreeSet<Name>,
-    /// Whether none was left out at the end.
+    /// Whether no name was left out at the end.
     whole: bool,
 }
 
 impl Names {
-    /// No names yet, for those of the portion's folder that come after its cursor.
+    /// An empty collection for the names after the cursor of a portion.
     #[must_use]
     pub fn of(portion: &Portion) -> Self {
         let Portion { folder, after, .. } = portion.clone();
         Self { folder, after, names: BTreeSet::new(), whole: true }
     }
 
-    /// Takes a name that the folder has, if it can name anything and comes early enough.
+    /// Adds a name of the folder, if hosts may publish it and it comes early enough.
     pub fn add(&mut self, name: Name) {
         if name > self.after && names_something(&name) {
             self.names.insert(name);
@@ -40,7 +40,7 @@ impl Names {
         }
     }
 
-    /// Whether the portion can be taken from these names, or the folder has to be read again.
+    /// Whether these names have the portion. Otherwise the folder has to be read again.
     #[must_use]
     pub fn cover(&self, portion: &Portion) -> bool {
         let is_ahead = self.whole || self.names.last().is_some_and(|last| *last > portion.after);
@@ -52,7 +52,7 @@ impl Names {
         self.names.range::<[u8], _>((Bound::Excluded(cursor), Bound::Unbounded))
     }
 
-    /// Whether the folder ends with these names.
+    /// Whether no name of the folder comes after these.
     #[must_use]
     pub fn are_last(&self) -> bool {
         self.whole
@@ -73,7 +73,7 @@ mod tests {
         Portion { folder: Name::new(), after, limit: 0 }
     }
 
-    /// Reads a folder of `count` names from a cursor on, in an order that is none.
+    /// Reads a folder of `count` names from a cursor on, in no order.
     fn read(count: usize, after: Name) -> Names {
         let mut names = Names::of(&portion(after));
         (0..count).for_each(|place| names.add(name(place * 7_919 % count)));

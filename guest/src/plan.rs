@@ -1,26 +1,26 @@
-//! What a session wants done, in the order in which it is done.
+//! What a session asks the host to do, in order.
 
 use alloc::vec::Vec;
 
 use crate::contract::{Action, Exchange, Name, Phase, Portion, Remainder, Span};
 
-/// When a list of actions is full enough to end it. A response that needs no source has at most a few
-/// actions, so that this stays below the 64 that the contract allows.
+/// The number of actions after which a list ends. A response without a source adds at most a few, so that
+/// lists stay below the 64 that the contract allows.
 const PLAN_LIMIT: usize = 48;
 
-/// What is to be done before the session waits again.
+/// The actions before the next wait.
 #[derive(Debug, Default)]
 pub(crate) struct Plan(Vec<Action>);
 
 impl Plan {
-    /// Sends bytes. None: does nothing.
+    /// Sends bytes. Does nothing if there are none.
     pub(crate) fn send(&mut self, bytes: Vec<u8>) {
         if !bytes.is_empty() {
             self.0.push(Action::Send(bytes));
         }
     }
 
-    /// Passes a span. An empty one: does nothing.
+    /// Passes a span. Does nothing if it is empty.
     pub(crate) fn pass(&mut self, span: Span) {
         if span.count > 0 {
             self.0.push(Action::Pass(span));
@@ -48,15 +48,15 @@ impl Plan {
     }
 }
 
-/// What ends a list of actions.
+/// The last action of a list.
 #[derive(Debug)]
 pub(crate) enum Wait {
     Receive(Phase),
     Open(Name),
     List(Portion),
-    /// Until the open source reaches past this offset.
+    /// Waits until the open source reaches past this offset.
     Past(u64),
-    /// For the next turn.
+    /// Gives other clients their turn.
     Proceed,
     Close(Remainder),
 }
@@ -75,6 +75,6 @@ pub(crate) enum Flow {
     Goes,
     /// All of it was sent.
     Ended,
-    /// What should come next cannot be read, or not any more.
+    /// The next part cannot be read, or is gone.
     Broken,
 }

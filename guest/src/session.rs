@@ -1,12 +1,12 @@
-//! One client, as HTTP sees it: bytes go in, the next step comes out.
+//! One client, as HTTP sees it: events go in, lists of actions come out.
 //!
 //! Rules:
 //!
-//! - Requests are answered one at a time and in order. What comes meanwhile waits in `unread`, which is
-//!   bounded: more is asked for only when what is there is no whole head.
-//! - Every list of actions is a [`Plan`] and a [`Wait`], so that one waiting action stands at its end and
-//!   none before.
-//! - After anything that leaves in doubt where the next request begins there is no next request.
+//! - Requests are answered one at a time and in order. What arrives meanwhile waits in `unread`, which is
+//!   bounded: the session asks for more only when it holds less than a header section.
+//! - Every list of actions is a [`Plan`] and a [`Wait`], so that exactly one action waits, and it is the
+//!   last.
+//! - Where it is in doubt where the next request begins, the connection is closed.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -28,9 +28,10 @@ pub struct Session {
     settings: Settings,
     guard: Option<Guard>,
     state: State,
-    /// What the client has sent and nobody has read yet. Empty in an idle session, without capacity.
+    /// What the client has sent and the session has not read yet. In an idle session it is empty, without
+    /// capacity.
     unread: Vec<u8>,
-    /// How many requests there have been.
+    /// The number of requests so far.
     exchanges: u32,
     client: Client,
     server: Server,
@@ -53,13 +54,13 @@ enum Server {
 /// What the session is in the middle of.
 #[derive(Debug)]
 enum State {
-    /// Reading a head, or waiting for its first byte.
-    Head(Scanner),
-    /// Reading and forgetting the body of a request, which is answered when that is done.
+    /// Reading a header section, or waiting for its first byte.
+    Header(Scanner),
+    /// Discarding the body of a request, which is answered afterwards.
     Body(Request, Framing),
-    /// Nothing: the list of actions was full, and more requests are there already.
+    /// Giving others a turn: the list of actions was full, and there are more requests in `unread`.
     Yielding,
-    /// Waiting for what the host finds on the way to a response.
+    /// Waiting for the host to open or list something for the response.
     Answering(Request, Way),
     /// Sending a body that does not fit one list of actions.
     Sending(Sending, Option<Exchange>, Then),
@@ -67,23 +68,23 @@ enum State {
     Closed,
 }
 
-/// What the unread bytes come to.
+/// What the unread bytes are.
 enum Next {
-    /// No whole request yet.
+    /// Less than a request.
     Incomplete,
     Request(Request),
-    /// Something that ends the connection. The text is its request line, for the log.
-    Misdeed(Malformed, Vec<u8>),
+    /// A fault that ends the connection, and the bytes before it, for the log.
+    Malformed(Malformed, Vec<u8>),
 }
 
 impl Session {
-    /// The session of a client of which nothing is known yet.
+    /// The session of a client that has just connected.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
             guard: None,
-            state: State::Head(Scanner::default()),
+            state: State::Header(Scanner::default()),
             unread: Vec::new(),
             exchanges: 0,
             client: Client::Sends,
@@ -91,30 +92,30 @@ impl Session {
         }
     }
 
-    /// A session that asks the guard about each request before it opens anything for it.
+    /// A session that asks the guard about each request before it opens anything.
     #[must_use]
     pub fn guarded(settings: Settings, guard: Guard) -> Self {
         Self { guard: Some(guard), ..Self::new(settings) }
     }
 
-    /// What is to be done about `event`, which happened at `now`. Never empty; the last action, and no
-    /// other, waits. An event that does not answer what was waited for ends the session.
+    /// What to do about `event`, which happened at `now`. The list is never empty; its last action waits, and
+    /// no other does. An event that does not answer the wait before ends the session.
     pub fn advance(&mut self, now: Instant, event: Event) -> Vec<Action> {
         let mut plan = Plan::default();
         let wait = match (mem::replace(&mut self.state, State::Closed), event) {
             (state, Event::Stopping) => self.stop(state),
-            (state @ (State::Head(_) | State::Body(..)), Event::Received(bytes)) => {
+            (state @ (State::Header(_) | State::Body(..)), Event::Received(bytes)) => {
                 self.state = state;
                 self.keep(bytes);
                 self.proceed(now, &mut plan)
             }
-            (state @ (State::Head(_) | State::Body(..)), Event::Finished) => {
+            (state @ (State::Header(_) | State::Body(..)), Event::Finished) => {
                 self.state = state;
                 self.client = Client::HasFinished;
                 self.proceed(now, &mut plan)
             }
             (State::Yielding, Event::Proceeded) => {
-                self.state = State::Head(Scanner::default());
+                self.state = State::Header(Scanner::default());
                 self.proceed(now, &mut plan)
             }
             (State::Answering(request, way), event) => self.look_on(now, request, way, event, &mut plan),
@@ -126,7 +127,7 @@ impl Session {
         plan.then(wait)
     }
 
-    /// Takes bytes in. In the usual case nothing is there, and they become the buffer as they are.
+    /// Takes bytes from the client. Usually nothing is unread, and they become the buffer without a copy.
     fn keep(&mut self, bytes: Vec<u8>) {
         if self.unread.is_empty() {
             self.unread = bytes;
@@ -135,12 +136,12 @@ impl Session {
         }
     }
 
-    /// The server stops. Whoever is in the middle of something gets it; whoever is idle does not begin.
+    /// The server stops. An idle client is disconnected; any other gets the response that it waits for.
     fn stop(&mut self, state: State) -> Wait {
         self.server = Server::Stops;
         let wait = match &state {
-            State::Head(scanner) if scanner.is_idle(&self.unread) => Wait::Close(Remainder::Nothing),
-            State::Head(_) | State::Body(..) => Wait::Receive(Phase::Partial),
+            State::Header(scanner) if scanner.is_idle(&self.unread) => Wait::Close(Remainder::Nothing),
+            State::Header(_) | State::Body(..) => Wait::Receive(Phase::Partial),
             State::Yielding => Wait::Proceed,
             State::Answering(_, way) => way.wait(),
             State::Sending(sending, ..) => sending.wait(),
@@ -150,17 +151,17 @@ impl Session {
         wait
     }
 
-    /// Answers requests until something has to be waited for.
+    /// Answers requests until the session has to wait.
     fn proceed(&mut self, now: Instant, plan: &mut Plan) -> Wait {
         loop {
-            if plan.is_full() && matches!(self.state, State::Head(_)) {
+            if plan.is_full() && matches!(self.state, State::Header(_)) {
                 self.state = State::Yielding;
                 return Wait::Proceed;
             }
             let wait = match self.next(plan) {
                 Next::Incomplete => Some(self.wait_for_more()),
                 Next::Request(request) => self.answer(now, request, plan),
-                Next::Misdeed(misdeed, line) => Some(self.refuse(now, misdeed, &line, plan)),
+                Next::Malformed(malformed, line) => Some(self.refuse(now, malformed, &line, plan)),
             };
             if let Some(wait) = wait {
                 return wait;
@@ -171,28 +172,28 @@ impl Session {
     /// Reads the next request, and its body if it has one.
     fn next(&mut self, plan: &mut Plan) -> Next {
         match mem::replace(&mut self.state, State::Closed) {
-            State::Head(mut scanner) => match scanner.scan(&self.unread) {
+            State::Header(mut scanner) => match scanner.scan(&self.unread) {
                 Ok(Some(end)) => self.begin(end, plan),
                 Ok(None) => {
-                    self.state = State::Head(scanner);
+                    self.state = State::Header(scanner);
                     Next::Incomplete
                 }
-                Err((misdeed, at)) => Next::Misdeed(misdeed, self.unread[..at].to_vec()),
+                Err((malformed, at)) => Next::Malformed(malformed, self.unread[..at].to_vec()),
             },
             State::Body(request, framing) => self.discard(request, framing),
-            _ => unreachable!("requests are read only while a head or a body is waited for"),
+            _ => unreachable!("requests are read only while a header or a body is waited for"),
         }
     }
 
-    /// Begins a request whose head is the first `end` unread bytes.
+    /// Begins a request whose header section is the first `end` unread bytes.
     fn begin(&mut self, end: usize, plan: &mut Plan) -> Next {
         let request = match Request::parse(self.take(end)) {
             Ok(request) => request,
-            Err((misdeed, head)) => return Next::Misdeed(misdeed, head),
+            Err((malformed, header)) => return Next::Malformed(malformed, header),
         };
         self.exchanges = self.exchanges.saturating_add(1);
         match self.body_to_read(&request) {
-            Err(misdeed) => Next::Misdeed(misdeed, request.into_head()),
+            Err(malformed) => Next::Malformed(malformed, request.into_bytes()),
             Ok(None) => Next::Request(request),
             Ok(Some((framing, expectation))) => {
                 if expectation == Expectation::Continue {
@@ -203,8 +204,8 @@ impl Session {
         }
     }
 
-    /// The body that has to be read to come to the request after it. None also where there is one, and
-    /// the connection will be ended instead.
+    /// The body that has to be discarded before the next request can be read. None also where there is one
+    /// and the connection will be closed instead.
     fn body_to_read(&self, request: &Request) -> Result<Option<(Framing, Expectation)>, Malformed> {
         let expectation = request.expectation()?;
         match Framing::of(request)? {
@@ -216,15 +217,15 @@ impl Session {
         }
     }
 
-    /// Whether a body is read for the sake of the request after it. Else the connection ends, which
-    /// is cheaper for both.
+    /// Whether the body of a request is discarded for the sake of the next one. Otherwise the connection is
+    /// closed, which is cheaper for both sides.
     fn reads_body_of(&self, request: &Request) -> bool {
         request.method.is_served() && !self.settings.at_capacity
     }
 
     fn discard(&mut self, request: Request, mut framing: Framing) -> Next {
         match framing.discard(&mut self.unread) {
-            Err(misdeed) => Next::Misdeed(misdeed, request.into_head()),
+            Err(malformed) => Next::Malformed(malformed, request.into_bytes()),
             Ok(true) => Next::Request(request),
             Ok(false) => {
                 self.state = State::Body(request, framing);
@@ -233,29 +234,29 @@ impl Session {
         }
     }
 
-    /// Takes the first `end` unread bytes. In the usual case these are all, and nothing is copied.
+    /// Takes the first `end` unread bytes. Usually these are all, and nothing is copied.
     fn take(&mut self, end: usize) -> Vec<u8> {
         let rest = if end == self.unread.len() { Vec::new() } else { self.unread.split_off(end) };
         mem::replace(&mut self.unread, rest)
     }
 
-    /// What to do when there is no whole request. Who has stopped in the middle of one gets no response:
-    /// there is nothing that it could still do about it.
+    /// What to do when `unread` has no complete request. A client that has finished in the middle of one gets
+    /// no response, because it cannot do anything about it.
     fn wait_for_more(&mut self) -> Wait {
-        let idle = matches!(&self.state, State::Head(scanner) if scanner.is_idle(&self.unread));
+        let idle = matches!(&self.state, State::Header(scanner) if scanner.is_idle(&self.unread));
         if self.client == Client::HasFinished || (idle && self.server == Server::Stops) {
             self.state = State::Closed;
             return Wait::Close(Remainder::Nothing);
         }
-        // A client that has never sent a request is not between two of them: it has the header timeout.
+        // Before its first request a client is not between two exchanges: the header timeout applies.
         Wait::Receive(if idle && self.exchanges > 0 { Phase::Idle } else { Phase::Partial })
     }
 
-    /// Answers a request, or finds out what to answer with. None: the next request may come.
+    /// Answers a request, or begins to look for the answer. None: go on with the next request.
     fn answer(&mut self, now: Instant, request: Request, plan: &mut Plan) -> Option<Wait> {
         let site = Site { settings: &self.settings, now };
         let step = match guard::ask(self.guard, &request) {
-            // A full server asks nobody who they are.
+            // A full server does not ask for credentials.
             Err(denied) if !self.settings.at_capacity => Ok(Step::Response(denied.response(site, &request))),
             _ => way::begin(site, &request),
         };
@@ -265,7 +266,7 @@ impl Session {
                 let delivered = self.deliver(&request, response, plan);
                 self.finish(&request, delivered, plan)
             }
-            Err(misdeed) => Some(self.refuse(now, misdeed, &request.into_head(), plan)),
+            Err(malformed) => Some(self.refuse(now, malformed, &request.into_bytes(), plan)),
         }
     }
 
@@ -275,7 +276,7 @@ impl Session {
         wait
     }
 
-    /// Goes on with what the host has found.
+    /// Goes on with the host's answer.
     fn look_on(&mut self, now: Instant, request: Request, way: Way, event: Event, plan: &mut Plan) -> Wait {
         let site = Site { settings: &self.settings, now };
         match way::proceed(site, &request, way, event) {
@@ -289,7 +290,7 @@ impl Session {
         }
     }
 
-    /// Goes on with a body, now that there is more of it.
+    /// Goes on with a body, of which there is more now.
     fn send_on(
         &mut self,
         now: Instant,
@@ -306,7 +307,7 @@ impl Session {
         wait.unwrap_or_else(|| self.proceed(now, plan))
     }
 
-    /// Puts a response on the wire, as far as there is of it now.
+    /// Puts a response on the wire, as much of it as there is now.
     fn deliver(&self, request: &Request, response: Response<'_>, plan: &mut Plan) -> (Status, Delivered) {
         let then = self.then(request, &response);
         let status = response.status;
@@ -340,8 +341,7 @@ impl Session {
         self.follow(delivered, exchange, plan)
     }
 
-    /// Waits for the rest of a response, or reports it and goes on to what comes after. None: that is the
-    /// next request.
+    /// Waits for the rest of a response, or reports it and goes on. None: go on with the next request.
     fn follow(&mut self, delivered: Delivered, exchange: Option<Exchange>, plan: &mut Plan) -> Option<Wait> {
         let Delivered { rest, then } = delivered;
         if let Some((sending, Flow::Goes)) = rest {
@@ -353,27 +353,27 @@ impl Session {
             plan.report(exchange);
         }
         match (rest, then) {
-            // Without a last chunk: that is how the client sees that something is missing.
+            // Without a last chunk, so that the client can tell that something is missing.
             (Some((_, Flow::Broken)), _) => Some(Wait::Close(Remainder::Nothing)),
             (_, Then::Close(remainder)) => Some(Wait::Close(remainder)),
             (_, Then::NextRequest) => {
-                self.state = State::Head(Scanner::default());
+                self.state = State::Header(Scanner::default());
                 None
             }
         }
     }
 
-    /// Answers something that is not in order, and ends the connection: nobody can say where the next
-    /// request would begin.
-    fn refuse(&self, now: Instant, misdeed: Malformed, head: &[u8], plan: &mut Plan) -> Wait {
+    /// Answers a malformed request and closes the connection, because the start of the next request is
+    /// unknown.
+    fn refuse(&self, now: Instant, malformed: Malformed, header: &[u8], plan: &mut Plan) -> Wait {
         let site = Site { settings: &self.settings, now };
         let then = Then::Close(Remainder::Unread);
-        let response = page::error(site, misdeed.status(), Format::Plain);
-        response.deliver(Recipient::of_malformed(head), then, plan);
+        let response = page::error(site, malformed.status(), Format::Plain);
+        response.deliver(Recipient::of_malformed(header), then, plan);
         if self.settings.reports {
             plan.report(Exchange {
-                request: request::line_for_log(head),
-                status: misdeed.status().code(),
+                request: request::line_for_log(header),
+                status: malformed.status().code(),
                 referrer: String::new(),
                 agent: String::new(),
             });
@@ -382,7 +382,7 @@ impl Session {
     }
 }
 
-/// A response that is on the wire, all of it or what there is so far.
+/// A response on the wire, complete or with a rest.
 struct Delivered {
     rest: Option<(Sending, Flow)>,
     then: Then,
@@ -401,7 +401,8 @@ mod tests {
         Event::Opened(Ok(Found::Source(facts)))
     }
 
-    /// Answers all that is asked until the session waits for the client, and looks in between.
+    /// Answers everything that the session asks for until it waits for the client, and calls `look` after
+    /// each step.
     fn run(session: &mut Session, event: Event, look: impl Fn(&Session)) {
         let mut actions = session.advance(0, event);
         look(session);
@@ -425,9 +426,9 @@ mod tests {
     #[test]
     fn an_open_request_holds_its_head_and_no_more() {
         let mut session = Session::new(Settings::default());
-        let head = REQUEST.to_vec();
-        let address = head.as_ptr();
-        session.advance(0, Event::Received(head));
+        let header = REQUEST.to_vec();
+        let address = header.as_ptr();
+        session.advance(0, Event::Received(header));
         let State::Answering(request, _) = &session.state else {
             panic!("a source is being opened, not {:?}", session.state);
         };

@@ -7,7 +7,7 @@ macro_rules! statuses {
         pub(crate) enum Status { $($(#[$doc])* $name,)* }
 
         impl Status {
-            /// The number.
+            /// The status code.
             pub(crate) fn code(self) -> u16 {
                 match self { $(Self::$name => $code,)* }
             }
@@ -47,7 +47,7 @@ statuses! {
 }
 
 impl Status {
-    /// Number and reason, as pages show them.
+    /// Code and reason, for pages.
     pub(crate) fn words(self) -> &'static [u8] {
         let line = self.line();
         &line[b"HTTP/1.1 ".len()..line.len() - b"\r\n".len()]

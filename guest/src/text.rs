@@ -1,7 +1,7 @@
-//! Reading and writing the small pieces that HTTP is made of: numbers, lists, tokens, escapes.
+//! Reading and writing the small parts of HTTP: numbers, lists, tokens, escapes.
 //!
-//! Rule: everything is written into a buffer that is there already. `format!` would cost an allocation
-//! and the whole of `core::fmt` for every line of every response.
+//! Rule: everything is appended to an existing buffer. `format!` would cost an allocation for every field of
+//! every response, and all of `core::fmt` in the component.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -21,7 +21,7 @@ pub(crate) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&digits[first..]);
 }
 
-/// Writes `number` in decimal with at least two digits, as dates want it.
+/// Writes `number` in decimal with at least two digits, as dates have it.
 pub(crate) fn push_two_digits(out: &mut Vec<u8>, number: u64) {
     if number < 10 {
         out.push(b'0');
@@ -46,7 +46,7 @@ pub(crate) fn hex_value(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
-/// Reads a number of digits and nothing else. None also when it does not fit.
+/// Reads a number of digits and nothing else. None also if it does not fit.
 pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -57,7 +57,7 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Without blanks and tabs at the ends (RFC 9110 section 5.6.3, OWS).
+/// Removes blanks and tabs at both ends (RFC 9110 section 5.6.3, OWS).
 pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = text {
         text = rest;
@@ -68,13 +68,12 @@ pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// The members of a comma-separated list, trimmed, without the empty ones that RFC 9110 section 5.6.1.2
-/// tells recipients to skip.
+/// The members of a comma-separated list, trimmed, without empty ones (RFC 9110 section 5.6.1.2).
 pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(trim).filter(|member| !member.is_empty())
 }
 
-/// Splits at the first `separator`. None where there is none.
+/// Splits at the first `separator`. None if there is none.
 pub(crate) fn split_once(text: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let at = text.iter().position(|byte| *byte == separator)?;
     Some((&text[..at], &text[at + 1..]))
@@ -89,21 +88,33 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Writes a name as the path of a URL: slashes stay, and so does what needs no escape anywhere, neither
-/// in a URL, nor in HTML, nor in a shell.
-pub(crate) fn push_path(out: &mut Vec<u8>, name: &[u8]) {
-    for &byte in name {
-        if byte.is_ascii_alphanumeric() || b"-._~/+,=:@".contains(&byte) {
-            out.push(byte);
-        } else {
-            out.push(b'%');
-            out.push(hex_digit(byte >> 4, b'A'));
-            out.push(hex_digit(byte & 0xf, b'A'));
-        }
+/// Writes bytes, and uses `escape` for those that are not plain. Runs of plain ones are copied at once.
+pub(crate) fn push_escaped(
+    out: &mut Vec<u8>,
+    mut text: &[u8],
+    is_plain: impl Fn(u8) -> bool,
+    escape: impl Fn(&mut Vec<u8>, u8),
+) {
+    loop {
+        let end = text.iter().position(|byte| !is_plain(*byte)).unwrap_or(text.len());
+        let (plain, rest) = text.split_at(end);
+        out.extend_from_slice(plain);
+        let Some((&byte, rest)) = rest.split_first() else { return };
+        escape(out, byte);
+        text = rest;
     }
 }
 
-/// A hash that tells things apart which nobody makes to collide (FNV-1a).
+/// Writes a name as the path of a URL. Slashes stay, and so do bytes that need no escape in a URL, in HTML,
+/// or in a shell.
+pub(crate) fn push_path(out: &mut Vec<u8>, name: &[u8]) {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/+,=:@".contains(&byte);
+    push_escaped(out, name, is_plain, |out, byte| {
+        out.extend_from_slice(&[b'%', hex_digit(byte >> 4, b'A'), hex_digit(byte & 0xf, b'A')]);
+    });
+}
+
+/// A hash for telling things apart where nobody gains from a collision (FNV-1a).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hash(u64);
 
@@ -113,7 +124,7 @@ impl Hash {
         Self(0xcbf2_9ce4_8422_2325)
     }
 
-    /// The hash of what was hashed before, and of these bytes.
+    /// The hash of everything so far and these bytes.
     pub(crate) fn add(self, bytes: &[u8]) -> Self {
         let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         Self(bytes.iter().fold(self.0, add))
@@ -122,14 +133,13 @@ impl Hash {
     /// Sixteen hexadecimal digits.
     pub(crate) fn digits(self) -> Vec<u8> {
         let mut digits = Vec::with_capacity(16);
-        // The top bit makes them always sixteen.
+        // The top bit keeps their number at sixteen.
         push_hex(&mut digits, self.0 | 1 << 63);
         digits
     }
 }
 
-/// At most `limit` characters of `bytes` that can stand in a log: what is not visible ASCII or a blank
-/// becomes `\xNN`.
+/// At most `limit` characters of `bytes`, for a log: anything but visible ASCII and blanks becomes `\xNN`.
 pub(crate) fn printable(bytes: &[u8], limit: usize) -> String {
     let mut text = String::with_capacity(bytes.len().min(limit));
     for &byte in bytes {

@@ -1,4 +1,4 @@
-//! Conditions: whether the client's copy of a source is still good (RFC 9110 section 13).
+//! Conditional requests: whether the client's copy of a source is still valid (RFC 9110 section 13).
 
 use alloc::vec::Vec;
 
@@ -7,29 +7,30 @@ use crate::date::{self, Seconds, seconds};
 use crate::request::{FieldName, Request};
 use crate::text::trim;
 
-/// How long a source must have been left alone before its version is taken for its content: within this
-/// time it may have changed again and look the same. File systems tell times apart at least by this.
+/// How far from now a source must have changed last, in milliseconds, before its version identifies its
+/// content: within this time it may have changed again without a difference in its time. The clock of a file
+/// system may be slightly ahead, hence both directions; a time further ahead is simply wrong.
 const SETTLED_MS: Instant = 1_000;
 
-/// What a source can be compared by.
+/// The validators of a source.
 #[derive(Debug, Default)]
 pub(crate) struct Validators<'a> {
-    /// The entity tag, without quotes. None: nothing is known of versions.
+    /// The entity tag, without quotes. None: the version is not known.
     tag: Option<&'a str>,
-    /// When it last changed, and never later than now (RFC 9110 section 8.8.2.1).
+    /// When it last changed, but never later than now (RFC 9110 section 8.8.2.1).
     pub(crate) modified: Option<Seconds>,
-    /// Whether the content can no longer have changed without these changing.
+    /// Whether the content cannot have changed without these changing, too.
     strong: bool,
     now: Seconds,
 }
 
 impl<'a> Validators<'a> {
-    /// The validators of a source. One that still grows has none.
+    /// The validators of a source. A source that still grows has none.
     pub(crate) fn of(facts: &'a Facts, now: Instant) -> Self {
         if !facts.window.is_final || facts.window.start > 0 {
             return Self { now: seconds(now), ..Self::default() };
         }
-        let settled = |modified: Instant| modified.saturating_add(SETTLED_MS) <= now;
+        let settled = |modified: Instant| modified.abs_diff(now) >= SETTLED_MS;
         Self {
             tag: Some(facts.version.as_str()).filter(|version| !version.is_empty()),
             modified: facts.modified.map(|modified| seconds(modified.min(now))),
@@ -38,12 +39,12 @@ impl<'a> Validators<'a> {
         }
     }
 
-    /// The validators of a listing. Its tag is made of what it shows, and not of its bytes.
+    /// The validator of a listing: weak, because it is made of the entries, not of the bytes.
     pub(crate) fn of_listing(tag: &'a str, now: Instant) -> Self {
         Self { tag: Some(tag), now: seconds(now), ..Self::default() }
     }
 
-    /// What `ETag` says. None: there is no tag.
+    /// The value of `ETag`. None if there is no tag.
     pub(crate) fn entity_tag(&self) -> Option<Vec<u8>> {
         let tag = self.tag?;
         let mut entity_tag = Vec::with_capacity(tag.len() + 4);
@@ -62,24 +63,24 @@ impl<'a> Validators<'a> {
 /// How tags are compared (RFC 9110 section 8.8.3.2).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Comparison {
-    /// Both strong and equal: the bytes are the same.
+    /// Both are strong, and they are equal: the bytes are the same.
     Strong,
-    /// Equal: the meaning is the same.
+    /// They are equal: the meaning is the same.
     Weak,
 }
 
-/// What the conditions of a request come to.
+/// The result of a request's conditions.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The request is carried out.
+    /// Carry out the request.
     Proceed,
-    /// The client's copy is good: 304.
+    /// The copy of the client is valid: 304.
     NotModified,
-    /// The source is not what the client takes it for: 412.
+    /// The source is not the one that the client expects: 412.
     Failed,
 }
 
-/// Judges the conditions of a `GET` or `HEAD`, in the order of RFC 9110 section 13.2.2.
+/// Evaluates the conditions of a `GET` or `HEAD` in the order of RFC 9110 section 13.2.2.
 pub(crate) fn judge(request: &Request, validators: &Validators<'_>) -> Verdict {
     let date = |name| request.field(name).and_then(|value| date::parse(value, validators.now));
     if let Some(matched) = any_matches(request, FieldName::IfMatch, validators, Comparison::Strong) {
@@ -103,7 +104,7 @@ pub(crate) fn judge(request: &Request, validators: &Validators<'_>) -> Verdict {
     Verdict::Proceed
 }
 
-/// Whether a `Range` may be honoured, for all that `If-Range` says (RFC 9110 section 13.1.5).
+/// Whether `If-Range` lets a `Range` apply (RFC 9110 section 13.1.5).
 pub(crate) fn range_applies(request: &Request, validators: &Validators<'_>) -> bool {
     if request.fields(FieldName::IfRange).next().is_none() {
         return true;
@@ -114,13 +115,13 @@ pub(crate) fn range_applies(request: &Request, validators: &Validators<'_>) -> b
     if let Some((tag, b"")) = EntityTag::parse(value) {
         return validators.matches(&tag, Comparison::Strong);
     }
-    // A date is a strong validator only when the second that it names was over (RFC 9110 section 8.8.2.2).
+    // A date is a strong validator only if its second was over at the time (RFC 9110 section 8.8.2.2).
     let settled = |modified: Seconds| validators.strong && modified < validators.now;
     let date = date::parse(value, validators.now);
     date.is_some() && date == validators.modified && validators.modified.is_some_and(settled)
 }
 
-/// Whether any tag of a field is the source's. None: the field is not there.
+/// Whether any tag of a field matches. None if the request does not have the field.
 fn any_matches(
     request: &Request,
     name: FieldName,
@@ -130,7 +131,7 @@ fn any_matches(
     let mut there = false;
     for value in request.fields(name) {
         there = true;
-        // There is a source, or nobody would be asking; `*` is any.
+        // There is a source at this point, and `*` matches any.
         if value == b"*" {
             return Some(true);
         }
@@ -141,14 +142,14 @@ fn any_matches(
     there.then_some(false)
 }
 
-/// An entity tag as a client says it.
+/// An entity tag, as the client sent it.
 struct EntityTag<'a> {
     weak: bool,
     opaque: &'a [u8],
 }
 
 impl<'a> EntityTag<'a> {
-    /// Reads a tag at the front, and gives what is behind it.
+    /// Reads a tag at the front, and returns what follows it.
     fn parse(text: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (weak, text) = text.strip_prefix(b"W/").map_or((false, text), |text| (true, text));
         let text = text.strip_prefix(b"\"")?;
@@ -157,7 +158,7 @@ impl<'a> EntityTag<'a> {
     }
 }
 
-/// The tags of a list, up to the first that is none. A tag may have commas in it.
+/// The tags of a list, up to the first invalid one. Tags may contain commas.
 fn tags(mut text: &[u8]) -> impl Iterator<Item = EntityTag<'_>> {
     core::iter::from_fn(move || {
         while let [b',', rest @ ..] = trim(text) {

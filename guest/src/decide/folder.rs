@@ -1,5 +1,6 @@
-//! A folder that was listed, and the response that has the listing.
+//! The response for a folder that was listed.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 
 use crate::contract::{Entry, Instant, Listing, Name};
@@ -7,7 +8,6 @@ use crate::decide::conditional::{self, Validators, Verdict};
 use crate::request::target::{origin, parameter};
 use crate::request::{Request, Version, prefers};
 use crate::response::body::Body;
-use crate::response::document;
 use crate::response::listing::{Form, Html, ListingBody, ListingStream, Needs, Order, Playlist};
 use crate::response::message::{Response, Site};
 use crate::response::page::{self, Format};
@@ -15,11 +15,10 @@ use crate::response::stream::Delimiter;
 use crate::status::Status;
 use crate::text::Hash;
 
-/// The media types of M3U playlists. The first is the one that is sent; by the second players know the
-/// playlists of HLS, too.
+/// The media types of M3U playlists. Responses have the first; players that know HLS ask for the second.
 const M3U: [&str; 4] = ["audio/x-mpegurl", "application/vnd.apple.mpegurl", "audio/mpegurl", "application/x-mpegurl"];
 
-/// In which form a client wants a listing.
+/// The form in which a client wants a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
     Html,
@@ -39,16 +38,16 @@ impl Wanted {
     }
 }
 
-/// Whether the target itself asks for a playlist, whatever else there is in the folder.
+/// Whether the target asks for a playlist by its query.
 pub(crate) fn asks_for_playlist(request: &Request) -> bool {
     parameter(request.target(), b"m3u").is_some()
 }
 
-/// The response that lists a folder of which this is the first portion.
+/// The response for a folder of which this is the first portion.
 ///
-/// Where that is the whole folder, it comes in the order that was asked for and has a validator; a page has
-/// folders first in any case. A larger folder comes by name, as the host lists it, because the rest of it has
-/// not been read when the response begins.
+/// If that is the whole folder, it is sorted as the client asked, pages always with folders first, and has an
+/// entity tag. A larger folder stays sorted by name, as the host lists it, because the rest of it has not
+/// been read when the response begins.
 pub(crate) fn response<'a>(site: Site<'a>, folder: Name, mut listing: Listing, request: &Request) -> Response<'a> {
     let wanted = Wanted::of(request);
     let order = sort(wanted, &mut listing, request);
@@ -67,8 +66,8 @@ pub(crate) fn response<'a>(site: Site<'a>, folder: Name, mut listing: Listing, r
     let mut response = Response::new(site, Status::Ok);
     let form = match wanted {
         Wanted::Html => {
-            document::describe(&mut response);
-            Form::Html(Html::new(order, site.settings.pages, &listing.entries))
+            page::describe(&mut response);
+            Form::Html(Html::new(order, site.settings.pages))
         }
         Wanted::Json => {
             response.field("Content-Type", b"application/json");
@@ -84,7 +83,7 @@ pub(crate) fn response<'a>(site: Site<'a>, folder: Name, mut listing: Listing, r
     response
 }
 
-/// Sorts a folder that fits one portion. None: it does not, or nobody wants another order than by name.
+/// Sorts a folder that fits one portion. None if it does not, or if the client wants it by name.
 fn sort(wanted: Wanted, listing: &mut Listing, request: &Request) -> Option<Order> {
     let usual = (wanted == Wanted::Html).then_some(Order::USUAL);
     let order = Order::asked(request.target()).or(usual).filter(|_| listing.complete)?;
@@ -92,7 +91,7 @@ fn sort(wanted: Wanted, listing: &mut Listing, request: &Request) -> Option<Orde
     Some(order)
 }
 
-/// The body of a listing: a text where it fits one piece, which is written to see that.
+/// The body of a listing. Whether the listing fits one piece is known when that has been written.
 fn body(mut listing: ListingBody, version: Version) -> Body {
     let piece = listing.piece();
     if matches!(listing.needs(), Needs::Nothing) {
@@ -102,10 +101,10 @@ fn body(mut listing: ListingBody, version: Version) -> Body {
         Version::Http11 => Delimiter::Chunks(Delimiter::CHUNK),
         Version::Http10 => Delimiter::Close,
     };
-    Body::Listing(ListingStream { body: listing, delimiter }, piece)
+    Body::Listing(Box::new(ListingStream { body: listing, delimiter }), piece)
 }
 
-/// Writes the fields that are the same whether the listing follows or not.
+/// Writes the fields that 200 and 304 have in common.
 fn describe(response: &mut Response<'_>, tag: Option<&str>, now: Instant) {
     if let Some(tag) = tag.and_then(|tag| Validators::of_listing(tag, now).entity_tag()) {
         response.field("ETag", &tag);
@@ -114,10 +113,10 @@ fn describe(response: &mut Response<'_>, tag: Option<&str>, now: Instant) {
     response.vary("Accept");
 }
 
-/// Differs whenever a listing in this form shows something else.
+/// A tag that differs whenever a listing in this form shows something else.
 fn tag(wanted: Wanted, entries: &[Entry]) -> String {
     let hash = entries.iter().fold(Hash::new().add(&[wanted as u8]), |hash, entry| {
-        // A slash ends the name, because none has one in it.
+        // A slash ends the name, because names of entries contain none.
         let hash = hash.add(&entry.name).add(if entry.folder { b"/d" } else { b"/f" });
         hash.add(&entry.size.to_le_bytes()).add(&entry.modified.unwrap_or(Instant::MAX).to_le_bytes())
     });

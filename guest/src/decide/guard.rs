@@ -1,8 +1,8 @@
-//! What somebody else has to say about a request before it is answered: the door for authentication, and
-//! for whatever other rules an operator has.
+//! A hook that may reject requests before anything is opened: for authentication, and for other rules of an
+//! operator.
 //!
-//! Rule: a guard is told of requests that are in order, and of each of them, however many came on a
-//! connection and however they were cut into packets. It cannot change what is asked for.
+//! Rule: the guard sees every well-formed request, and no other, however many arrive on a connection and
+//! however they are split into packets. It cannot change them.
 
 use alloc::vec::Vec;
 
@@ -11,10 +11,10 @@ use crate::response::message::{Response, Site};
 use crate::response::page::{self, Format};
 use crate::status::Status;
 
-/// Judges a request. A pure function, like the session around it.
+/// Decides about a request. A pure function, like the session around it.
 pub type Guard = fn(&Asked<'_>) -> Result<(), Denied>;
 
-/// A request that is in order, before anything is opened for it.
+/// A well-formed request, before anything is opened for it.
 #[derive(Debug)]
 pub struct Asked<'a>(&'a Request);
 
@@ -25,27 +25,25 @@ impl<'a> Asked<'a> {
         self.0.line().split(|byte| *byte == b' ').next().unwrap_or_default()
     }
 
-    /// The request target, as it was sent: neither decoded nor resolved, so that two of them may well
-    /// name the same source.
+    /// The request target, as it was sent: neither decoded nor resolved. Two different targets may name the
+    /// same source.
     #[must_use]
     pub fn target(&self) -> &'a [u8] {
         self.0.target()
     }
 
-    /// The values of a field, in order and without blanks around them. Upper and lower case are the same
-    /// in its name.
+    /// The values of a field, in order and trimmed. The name is case-insensitive.
     pub fn fields(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.0.all_fields().filter_map(move |(said, value)| said.eq_ignore_ascii_case(name.as_bytes()).then_some(value))
     }
 }
 
-/// Why a request is not answered with what it asks for.
+/// Why a request is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denied {
-    /// It does not say who asks, or not so that it is believed: 401, with this challenge in
-    /// `WWW-Authenticate`, which is visible ASCII.
+    /// It lacks valid credentials: 401, with this challenge (visible ASCII) in `WWW-Authenticate`.
     Unauthorized(Vec<u8>),
-    /// Whoever asks may not have it: 403.
+    /// It may not have what it asks for: 403.
     Forbidden,
 }
 
@@ -63,7 +61,7 @@ impl Denied {
     }
 }
 
-/// What the guard says, if there is one.
+/// Asks the guard, if there is one.
 pub(crate) fn ask(guard: Option<Guard>, request: &Request) -> Result<(), Denied> {
     guard.map_or(Ok(()), |guard| guard(&Asked(request)))
 }

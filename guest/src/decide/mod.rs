@@ -1,4 +1,4 @@
-//! Which response a request gets: what is opened on the way, and what the client has already.
+//! Which response a request gets: what to open for it, and what the client has already.
 
 pub(crate) mod guard;
 pub(crate) mod way;

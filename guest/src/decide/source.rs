@@ -1,4 +1,4 @@
-//! The source that was found for a request, and the response that has it.
+//! The response for a source that was found.
 
 use alloc::vec::Vec;
 
@@ -18,22 +18,29 @@ use crate::status::Status;
 /// The source that was found for a request.
 #[derive(Debug)]
 pub(crate) struct Source {
-    /// Its name without a coding.
+    /// Its name, without the ending of a coding.
     pub(crate) name: Vec<u8>,
     /// How it is compressed.
-    pub(crate) coding: Option<Coding>,
+    coding: Option<Coding>,
     pub(crate) facts: Facts,
+    /// The media type that goes with the name. Looked up once.
+    type_by_name: &'static str,
 }
 
 impl Source {
+    pub(crate) fn new(name: Vec<u8>, coding: Option<Coding>, facts: Facts) -> Self {
+        let type_by_name = media_type::of(&name);
+        Self { name, coding, facts, type_by_name }
+    }
+
     fn media_type(&self) -> &str {
         match &self.facts.media_type {
             Some(media_type) if self.coding.is_none() => media_type,
-            _ => media_type::of(&self.name),
+            _ => self.type_by_name,
         }
     }
 
-    /// The response that has this source, or a part of it, or says that the client has it already.
+    /// The response: the source, a part of it, or 304.
     pub(crate) fn response<'a>(&self, site: Site<'a>, request: &Request) -> Response<'a> {
         if site.settings.dialect == Dialect::Compat && compat::answers(request) {
             let stream = self.stream(Delimiter::Chunks(compat::CHUNK));
@@ -82,8 +89,8 @@ impl Source {
         response
     }
 
-    /// What of the source the request asks for. Ranges are defined for `GET` alone (RFC 9110 section
-    /// 14.2), and count the bytes of the bare source.
+    /// The part of the source that the request asks for. Ranges are defined for `GET` alone (RFC 9110 section
+    /// 14.2), and count the bytes of the source itself.
     fn wanted(&self, request: &Request, validators: &Validators<'_>) -> Wanted {
         let Some(value) = request.field(FieldName::Range) else {
             return Wanted::Whole;
@@ -112,13 +119,13 @@ impl Source {
         Body::Stream(Stream { offset: window.start, delimiter }, window)
     }
 
-    /// Whether all of the source is there, from its first byte to its last. Else it is live, or the end
-    /// of what was.
+    /// Whether all of the source can be read, from its first byte to its last. Otherwise it is live, or the
+    /// last part of a live source that has ended.
     fn is_whole(&self) -> bool {
         self.facts.window.is_final && self.facts.window.start == 0
     }
 
-    /// The lines that are the same whether the content follows or not (RFC 9110 section 15.4.5).
+    /// Writes the fields that 200 and 304 have in common (RFC 9110 section 15.4.5).
     fn describe(&self, response: &mut Response<'_>, validators: &Validators<'_>) {
         let tag = validators.entity_tag();
         if let Some(modified) = validators.modified
@@ -137,7 +144,7 @@ impl Source {
         if self.is_whole() && response.status != Status::NotModified && self.coding.is_none() {
             response.field("Accept-Ranges", b"bytes");
         }
-        if media_type::is_compressible(media_type::of(&self.name)) {
+        if media_type::is_compressible(self.type_by_name) {
             response.vary("Accept-Encoding");
         }
     }

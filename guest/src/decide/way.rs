@@ -1,4 +1,4 @@
-//! From a request to its response: what is opened on the way, and what is said in the end.
+//! From a request to its response: what to open on the way, and what to send in the end.
 //!
 //! Rule: nothing here knows of connections.
 
@@ -15,19 +15,19 @@ use crate::response::player::{At, Playable};
 use crate::response::{compat, listing};
 use crate::status::Status;
 
-/// What a request is on its way to.
+/// What the session is looking for, to answer a request.
 #[derive(Debug)]
 pub(crate) enum Way {
-    /// To a source, by the names that are tried for it.
+    /// A source, under one of several names.
     Source(Search),
-    /// To the page of the only source there is, or to the source itself.
+    /// The only source there is, for its page.
     Home(Name),
-    /// To a listing of the folder of this name.
+    /// A listing of the folder of this name.
     List(Name),
 }
 
 impl Way {
-    /// What has to be asked of the host now.
+    /// What to ask the host now.
     pub(crate) fn wait(&self) -> Wait {
         match self {
             Self::Source(search) => Wait::Open(search.name()),
@@ -37,16 +37,16 @@ impl Way {
     }
 }
 
-/// Where a request has come to.
+/// The next step for a request.
 #[derive(Debug)]
 pub(crate) enum Step<'a> {
-    /// The host has to look first.
+    /// Ask the host.
     Look(Way),
-    /// What to say.
+    /// Send a response.
     Response(Response<'a>),
 }
 
-/// What a request leads to at first.
+/// The first step for a request.
 pub(crate) fn begin<'a>(site: Site<'a>, request: &Request) -> Result<Step<'a>, Malformed> {
     let compat = site.settings.dialect == Dialect::Compat;
     if site.settings.at_capacity {
@@ -75,7 +75,7 @@ pub(crate) fn begin<'a>(site: Site<'a>, request: &Request) -> Result<Step<'a>, M
     })
 }
 
-/// What the host's answer leads to. None: it does not answer what was asked.
+/// The step after the host's answer. None if it does not answer what was asked.
 pub(crate) fn proceed<'a>(site: Site<'a>, request: &Request, way: Way, event: Event) -> Option<Step<'a>> {
     match (way, event) {
         (Way::Source(search), Event::Opened(result)) => Some(opened(site, request, search, result)),
@@ -88,18 +88,18 @@ pub(crate) fn proceed<'a>(site: Site<'a>, request: &Request, way: Way, event: Ev
     }
 }
 
-/// Goes on with what a name turned out to be.
+/// The step after a name was opened.
 fn opened<'a>(site: Site<'a>, request: &Request, mut search: Search, result: Result<Found, Refusal>) -> Step<'a> {
+    if search.goes_on(&result) {
+        return Step::Look(Way::Source(search));
+    }
     Step::Response(match result {
         Ok(Found::Source(facts)) => {
-            let source = Source { name: search.bare(), coding: search.coding, facts };
-            let playable = asks_for_player(site, request).then(|| Playable::of(&source.name, &source.facts)).flatten();
-            playable.map_or_else(|| source.response(site, request), |playable| playable.page(site, At::Itself))
-        }
-        // Whatever keeps a compressed sibling from being sent, the bare one will do.
-        _ if search.coding.is_some() => {
-            search.advance();
-            return Step::Look(Way::Source(search));
+            let source = Source::new(search.bare(), search.coding(), facts);
+            match player(site, request, &source) {
+                Some(page) => page,
+                None => source.response(site, request),
+            }
         }
         Ok(Found::Folder) | Err(Refusal::NotFound) if search.place == Place::Index => {
             if site.settings.listing {
@@ -119,7 +119,7 @@ fn missing<'a>(site: Site<'a>, request: &Request) -> Step<'a> {
     Step::Response(page::refused(site, Refusal::NotFound, request))
 }
 
-/// What the root stands for.
+/// The first step for the root.
 fn root<'a>(site: Site<'a>, request: &Request) -> Step<'a> {
     match &site.settings.home {
         Some(home) if site.settings.pages && names_html(request) => Step::Look(Way::Home(home.clone())),
@@ -129,7 +129,7 @@ fn root<'a>(site: Site<'a>, request: &Request) -> Step<'a> {
     }
 }
 
-/// What the root says of the only source there is, to a browser.
+/// The response at the root for a browser, where there is only one source.
 fn at_home<'a>(site: Site<'a>, request: &Request, home: &Name, result: Result<Found, Refusal>) -> Response<'a> {
     match result {
         Ok(Found::Source(facts)) => match Playable::of(home, &facts) {
@@ -141,12 +141,15 @@ fn at_home<'a>(site: Site<'a>, request: &Request, home: &Name, result: Result<Fo
     }
 }
 
-/// Whether a request is for the page of a source, in place of its content.
-fn asks_for_player(site: Site<'_>, request: &Request) -> bool {
-    site.settings.pages && parameter(request.target(), b"play").is_some()
+/// The page of a source, if the request asks for it and the source can be played.
+fn player<'a>(site: Site<'a>, request: &Request, source: &Source) -> Option<Response<'a>> {
+    if !site.settings.pages || parameter(request.target(), b"play").is_none() {
+        return None;
+    }
+    Some(Playable::of(&source.name, &source.facts)?.page(site, At::Itself))
 }
 
-/// Whether a request is for a folder's playlist, whatever stands for the folder otherwise.
+/// Whether a request asks for the playlist of a folder, even if that has an index.
 fn lists_for_players(site: Site<'_>, request: &Request) -> bool {
     site.settings.listing && folder::asks_for_playlist(request)
 }

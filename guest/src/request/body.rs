@@ -1,7 +1,6 @@
-//! Request bodies: nobody here has a use for one, but the next request begins where it ends.
+//! Request bodies. The server has no use for them, but has to find their ends to read the next request.
 //!
-//! Rule: where a body ends is decided by RFC 9112 section 6 and by nothing else. Whatever could be read
-//! in two ways is refused.
+//! Rule: RFC 9112 section 6 alone decides where a body ends. Anything ambiguous is rejected.
 
 use alloc::vec::Vec;
 
@@ -11,24 +10,23 @@ use crate::request::line::Version;
 use crate::request::malformed::Malformed;
 use crate::text::{decimal, hex_value, list, trim};
 
-/// The longest body that is read for the sake of the next request. A longer one costs more than a new
-/// connection.
+/// The longest body that is discarded to keep a connection. A new connection is cheaper than a longer one.
 const BODY_LIMIT: u64 = 64 * 1024;
-/// The most bytes that chunk sizes, extensions and trailers of one body may have together: without this,
-/// a body of a few bytes could go on for ever.
+/// The limit on chunk sizes, extensions and trailers of one body together. Without it, a body of a few bytes
+/// could go on for ever.
 const OVERHEAD_LIMIT: u64 = 16 * 1024;
 
-/// What is still to come of a body.
+/// The rest of a body.
 #[derive(Debug)]
 pub(crate) enum Framing {
-    /// So many bytes.
+    /// This number of bytes.
     Counted(u64),
     /// Chunks, until an empty one.
     Chunked(Chunks),
 }
 
 impl Framing {
-    /// How the body of a request is framed. None: there is no body.
+    /// The framing of a request's body. None if there is no body.
     pub(crate) fn of(request: &Request) -> Result<Option<Self>, Malformed> {
         let length = content_length(request)?;
         let codings = request.fields(FieldName::TransferEncoding);
@@ -48,7 +46,7 @@ impl Framing {
         Ok(Some(Self::Chunked(Chunks::default())))
     }
 
-    /// Refuses a body that says itself that it is too long.
+    /// Rejects a body whose announced length is too long.
     pub(crate) fn check_size(&self) -> Result<(), Malformed> {
         match self {
             Self::Counted(length) if *length > BODY_LIMIT => Err(Malformed::BodyTooLarge),
@@ -56,7 +54,7 @@ impl Framing {
         }
     }
 
-    /// Takes what belongs to the body from the front of `bytes`. Whether the body has ended.
+    /// Removes the bytes of the body from the front of `bytes`. Returns whether the body has ended.
     pub(crate) fn discard(&mut self, bytes: &mut Vec<u8>) -> Result<bool, Malformed> {
         let (taken, ended) = match self {
             Self::Counted(left) => {
@@ -70,7 +68,7 @@ impl Framing {
             }
         };
         if taken == bytes.len() {
-            // An idle session holds no buffers: this gives up the capacity too.
+            // An idle session holds no buffers: this releases the capacity, too.
             *bytes = Vec::new();
         } else {
             bytes.drain(..taken);
@@ -94,7 +92,7 @@ fn content_length(request: &Request) -> Result<Option<u64>, Malformed> {
     if repeated { Err(Malformed::ContentLengthRepeated) } else { Ok(parsed) }
 }
 
-/// Chunked is the only coding there is, and is applied once.
+/// Only `chunked` is supported, and only once.
 fn check_codings(request: &Request) -> Result<(), Malformed> {
     let mut chunked = 0;
     for coding in request.fields(FieldName::TransferEncoding).flat_map(list) {
@@ -106,17 +104,17 @@ fn check_codings(request: &Request) -> Result<(), Malformed> {
     if chunked == 1 { Ok(()) } else { Err(Malformed::TransferEncodingInvalid) }
 }
 
-/// A chunked body that is being read and forgotten.
+/// A chunked body that is being discarded.
 #[derive(Debug, Default)]
 pub(crate) struct Chunks {
     next: Expected,
-    /// Bytes of data so far, those announced for the current chunk among them.
+    /// Bytes of data so far, including the announced rest of the current chunk.
     data: u64,
     /// Bytes of everything else so far.
     overhead: u64,
 }
 
-/// What the next byte of a chunked body belongs to.
+/// What the next byte of a chunked body belongs to. The numbers are bytes of data.
 #[derive(Clone, Copy, Debug, Default)]
 enum Expected {
     /// The first digit of a size.
@@ -124,25 +122,25 @@ enum Expected {
     FirstDigit,
     /// Further digits, or what ends them.
     Size(u64),
-    /// An extension, up to the end of the line; then so many bytes.
+    /// An extension, up to the end of its line. Then comes this much data.
     Extension(u64),
-    /// The LF behind a size.
+    /// The LF after a size.
     SizeLf(u64),
     /// So many bytes of data.
     Data(u64),
     DataCr,
     DataLf,
-    /// The first byte of a trailer line, or the CR of the empty line that ends it all.
+    /// The first byte of a trailer line, or the CR of the final empty line.
     TrailerStart,
     Trailer,
     TrailerLf,
     LastLf,
-    /// What comes now is not of this body.
+    /// Nothing more belongs to this body.
     Nothing,
 }
 
 impl Chunks {
-    /// How many of `bytes` belong to the body.
+    /// The number of `bytes` that belong to the body.
     fn read(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
         let mut at = 0;
         while at < bytes.len() {
@@ -169,7 +167,7 @@ impl Chunks {
         Ok(at)
     }
 
-    /// What comes after `byte`, which is not data.
+    /// What follows `byte`, which is not data.
     fn after(&mut self, byte: u8) -> Result<Expected, Malformed> {
         Ok(match (self.next, byte) {
             (Expected::FirstDigit, _) => Expected::Size(digit(byte)?),

@@ -1,16 +1,16 @@
-//! The fields of a header section that mean something to the server.
+//! The header fields that mean something to the server.
 
 use alloc::vec::Vec;
 
 use crate::request::malformed::Malformed;
 use crate::text::trim;
 
-/// The most fields of one head, as Apache has it. Browsers send about twenty.
+/// The limit on fields in a header section, as in Apache. Browsers send about twenty.
 pub(crate) const FIELD_LIMIT: usize = 100;
-/// How many fields are tried for first.
+/// The number of fields to make room for first.
 pub(crate) const USUAL_FIELDS: usize = 16;
 
-/// The fields that mean something to the server. All others are checked for their form and forgotten.
+/// The fields that mean something to the server. All others are only checked for their form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FieldName {
     Accept,
@@ -31,30 +31,11 @@ pub(crate) enum FieldName {
     UserAgent,
 }
 
-/// The fields that a host which reads requests itself has dealt with.
+/// The fields that hosts have dealt with which read requests themselves.
 pub(crate) const OF_THE_CONNECTION: [FieldName; 5] =
     [FieldName::Connection, FieldName::ContentLength, FieldName::Expect, FieldName::Host, FieldName::TransferEncoding];
 
-const FIELD_NAMES: [(&str, FieldName); 16] = [
-    ("accept", FieldName::Accept),
-    ("accept-encoding", FieldName::AcceptEncoding),
-    ("access-control-request-method", FieldName::AccessControlRequestMethod),
-    ("connection", FieldName::Connection),
-    ("content-length", FieldName::ContentLength),
-    ("expect", FieldName::Expect),
-    ("host", FieldName::Host),
-    ("if-match", FieldName::IfMatch),
-    ("if-modified-since", FieldName::IfModifiedSince),
-    ("if-none-match", FieldName::IfNoneMatch),
-    ("if-range", FieldName::IfRange),
-    ("if-unmodified-since", FieldName::IfUnmodifiedSince),
-    ("range", FieldName::Range),
-    ("referer", FieldName::Referer),
-    ("transfer-encoding", FieldName::TransferEncoding),
-    ("user-agent", FieldName::UserAgent),
-];
-
-/// A part of the head's bytes. Heads are shorter than 64 KiB by far.
+/// A part of a header section. These are much shorter than 64 KiB.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Piece {
     start: u16,
@@ -62,7 +43,7 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    /// Where `part` is in `whole`, of which it is a piece. An empty part may come from anywhere.
+    /// The place of `part` within `whole`. An empty part may come from anywhere.
     pub(crate) fn of(part: &[u8], whole: &[u8]) -> Self {
         if part.is_empty() {
             return Self { start: 0, end: 0 };
@@ -76,21 +57,69 @@ impl Piece {
     }
 }
 
-/// The fields that mean something, of at most `LIMIT`.
-pub(crate) fn fields<const LIMIT: usize>(lines: &[u8], head: &[u8]) -> Result<Vec<(FieldName, Piece)>, Malformed> {
+/// The fields that mean something, out of at most `LIMIT`.
+pub(crate) fn fields<const LIMIT: usize>(lines: &[u8], header: &[u8]) -> Result<Vec<(FieldName, Piece)>, Malformed> {
     let mut parsed = [httparse::EMPTY_HEADER; LIMIT];
     match httparse::parse_headers(lines, &mut parsed) {
         Ok(httparse::Status::Complete((_, parsed))) => {
             let known = parsed.iter().filter_map(|field| Some((field_name(field.name)?, field.value)));
-            Ok(known.map(|(name, value)| (name, Piece::of(trim(value), head))).collect())
+            Ok(known.map(|(name, value)| (name, Piece::of(trim(value), header))).collect())
         }
         Err(httparse::Error::TooManyHeaders) => Err(Malformed::TooManyFields),
-        // All that is left to be wrong in a head that the scanner has passed.
+        // The only fault left in a header section that the scanner has passed.
         Ok(httparse::Status::Partial) | Err(_) => Err(Malformed::FieldNameInvalid),
     }
 }
 
+/// The field of this name, in either case. Every field of every request comes here, and most mean nothing:
+/// the length leaves one or two names to compare with.
 pub(crate) fn field_name(name: &str) -> Option<FieldName> {
-    let known = FIELD_NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-    known.map(|(_, name)| *name)
+    let candidates: &[(&str, FieldName)] = match name.len() {
+        4 => &[("host", FieldName::Host)],
+        5 => &[("range", FieldName::Range)],
+        6 => &[("accept", FieldName::Accept), ("expect", FieldName::Expect)],
+        7 => &[("referer", FieldName::Referer)],
+        8 => &[("if-match", FieldName::IfMatch), ("if-range", FieldName::IfRange)],
+        10 => &[("connection", FieldName::Connection), ("user-agent", FieldName::UserAgent)],
+        13 => &[("if-none-match", FieldName::IfNoneMatch)],
+        14 => &[("content-length", FieldName::ContentLength)],
+        15 => &[("accept-encoding", FieldName::AcceptEncoding)],
+        17 => &[("if-modified-since", FieldName::IfModifiedSince), ("transfer-encoding", FieldName::TransferEncoding)],
+        19 => &[("if-unmodified-since", FieldName::IfUnmodifiedSince)],
+        29 => &[("access-control-request-method", FieldName::AccessControlRequestMethod)],
+        _ => return None,
+    };
+    candidates.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, field)| *field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_found_in_either_case() {
+        for (name, field) in [
+            ("Accept", FieldName::Accept),
+            ("Accept-Encoding", FieldName::AcceptEncoding),
+            ("Access-Control-Request-Method", FieldName::AccessControlRequestMethod),
+            ("CONNECTION", FieldName::Connection),
+            ("content-length", FieldName::ContentLength),
+            ("Expect", FieldName::Expect),
+            ("hOST", FieldName::Host),
+            ("If-Match", FieldName::IfMatch),
+            ("If-Modified-Since", FieldName::IfModifiedSince),
+            ("If-None-Match", FieldName::IfNoneMatch),
+            ("If-Range", FieldName::IfRange),
+            ("If-Unmodified-Since", FieldName::IfUnmodifiedSince),
+            ("Range", FieldName::Range),
+            ("Referer", FieldName::Referer),
+            ("Transfer-Encoding", FieldName::TransferEncoding),
+            ("User-Agent", FieldName::UserAgent),
+        ] {
+            assert_eq!(field_name(name), Some(field), "{name}");
+        }
+        for name in ["", "X", "hos", "hosts", "Accept-Language", "Ranges"] {
+            assert_eq!(field_name(name), None, "{name}");
+        }
+    }
 }

@@ -3,15 +3,15 @@
 use crate::request::malformed::Malformed;
 use crate::text::{is_token, split_once};
 
-/// The methods, as far as the server tells them apart.
+/// The methods, as far as the server distinguishes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     Get,
     Head,
     Options,
-    /// One that the server knows and does not have: 405.
+    /// A known method that the server does not support: 405.
     Refused,
-    /// One that the server has never heard of: 501.
+    /// An unknown method: 501.
     Unknown,
 }
 
@@ -31,21 +31,21 @@ impl Method {
         }
     }
 
-    /// Whether the server reads the body of such a request, to come to the next one.
+    /// Whether the server supports the method, and discards its body to keep the connection.
     pub(crate) fn is_served(self) -> bool {
         matches!(self, Self::Get | Self::Head | Self::Options)
     }
 }
 
-/// The versions that make a difference. A minor version above 1 counts as 1 (RFC 9110 section 2.5).
+/// The versions that the server distinguishes. A minor version above 1 counts as 1 (RFC 9110 section 2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     Http10,
     Http11,
 }
 
-/// The request line of a head that the scanner has passed, and what comes behind it. Every line ends with
-/// CRLF, and an empty one may stand before the first.
+/// The request line of a header section that the scanner has passed, and what follows it. Every line ends
+/// with CRLF, and one empty line may precede the first.
 pub(crate) fn first_line(head: &[u8]) -> (&[u8], &[u8]) {
     let head = head.strip_prefix(b"\r\n").unwrap_or(head);
     let (line, rest) = split_once(head, b'\n').unwrap_or((head, b""));

@@ -1,27 +1,27 @@
-//! What a client can do wrong, so that its connection cannot be used any more.
+//! What can be wrong with a request.
 
 use crate::status::Status;
 
-/// What a client can do wrong, so that its connection cannot be used any more.
+/// What can be wrong with a request. After each of these the connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
     /// A CR without an LF after it (RFC 9112 section 2.2).
     BareCr,
-    /// An LF without a CR before it. The RFC lets a server accept it; then a proxy before it may not.
+    /// An LF without a CR before it. The RFC lets a server accept it, but a proxy in front might not.
     BareLf,
     /// NUL or another control character (RFC 9110 section 5.5).
     ControlCharacter,
     /// More than one empty line before a request (RFC 9112 section 2.2).
     LeadingEmptyLines,
-    /// A line that goes on in the next one (RFC 9112 section 5.2).
+    /// A folded line (RFC 9112 section 5.2).
     ObsoleteFold,
-    /// A request line that is not three words with single blanks between (RFC 9112 section 3). Also what
-    /// HTTP/0.9 sent.
+    /// A request line that is not three words with single blanks in between (RFC 9112 section 3), as in
+    /// HTTP/0.9.
     RequestLineInvalid,
-    /// A method that is no token.
+    /// A method that is not a token.
     MethodInvalid,
-    /// A target of none of the four forms, of the wrong form for its method, with a fragment, or with a
-    /// broken escape (RFC 9112 section 3.2).
+    /// A target that has none of the four forms, the wrong form for its method, a fragment, or a broken
+    /// escape (RFC 9112 section 3.2).
     TargetInvalid,
     /// A path that leads out of the root (RFC 3986 section 5.2.4).
     TargetEscapes,
@@ -29,9 +29,9 @@ pub enum Malformed {
     LineTooLong,
     /// A version that is not `HTTP/` digit `.` digit (RFC 9112 section 2.3).
     VersionInvalid,
-    /// A version that is not 1.
+    /// A major version other than 1.
     VersionUnsupported,
-    /// A head longer than 16 KiB.
+    /// A header section longer than 16 KiB.
     HeaderSectionTooLarge,
     /// More than 100 fields.
     TooManyFields,
@@ -41,32 +41,33 @@ pub enum Malformed {
     HostMissing,
     /// More than one `Host`.
     HostRepeated,
-    /// A `Host` or an authority that is not a host and perhaps a port.
+    /// A `Host` or an authority that is not a host, optionally with a port.
     HostInvalid,
-    /// A length that is not one number (RFC 9110 section 8.6).
+    /// A length that is not a number (RFC 9110 section 8.6).
     ContentLengthInvalid,
-    /// Lengths that contradict each other.
+    /// Several lengths that differ.
     ContentLengthsDiffer,
-    /// One length said twice. The RFC lets a server accept it; nobody sends it without a reason.
+    /// The same length twice. The RFC lets a server accept it, but nobody sends it without a reason.
     ContentLengthRepeated,
-    /// `Content-Length` next to `Transfer-Encoding` (RFC 9112 section 6.1): the classic of smuggling.
+    /// `Content-Length` together with `Transfer-Encoding` (RFC 9112 section 6.1), the classic way to smuggle
+    /// requests.
     LengthWithTransferEncoding,
     /// `Transfer-Encoding` in HTTP/1.0 (RFC 9112 section 6.1).
     TransferEncodingInOldVersion,
-    /// A transfer coding that ends nowhere: `chunked` is missing, twice, or not last.
+    /// A list of transfer codings in which `chunked` is missing, repeated, or not last.
     TransferEncodingInvalid,
     /// A transfer coding other than chunked (RFC 9112 section 6.1).
     TransferEncodingUnknown,
-    /// A chunk, its size, its extension or its trailer that is not as RFC 9112 section 7.1 has it.
+    /// An invalid chunk, chunk size, extension or trailer (RFC 9112 section 7.1).
     ChunkInvalid,
-    /// A body longer than 64 KiB, for which nobody here has any use.
+    /// A body longer than 64 KiB, for which the server has no use.
     BodyTooLarge,
     /// An expectation other than `100-continue` (RFC 9110 section 10.1.1).
     ExpectationUnknown,
 }
 
 impl Malformed {
-    /// What the client is told.
+    /// The status of the response.
     pub(crate) fn status(self) -> Status {
         match self {
             Self::LineTooLong => Status::UriTooLong,

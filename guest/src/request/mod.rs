@@ -1,4 +1,4 @@
-//! What the client asks: from bytes to a [`Request`], and what its fields say.
+//! What the client asks for: from bytes to a [`Request`], and the meaning of its fields.
 
 pub(crate) mod range;
 pub(crate) mod target;

@@ -7,7 +7,7 @@ use crate::text::{decimal, list, split_once, trim};
 /// A weight in thousandths. 0: not acceptable.
 type Weight = u16;
 
-/// A way to compress, which a sibling of a source may have.
+/// A content coding, which a sibling of a source may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Coding {
     Brotli,
@@ -16,10 +16,10 @@ pub(crate) enum Coding {
 }
 
 impl Coding {
-    /// In the order in which they are taken where the client does not care: the smallest first.
+    /// In order of preference where the client has none: the smallest first.
     const ALL: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
 
-    /// What `Content-Encoding` says.
+    /// The value of `Content-Encoding`.
     pub(crate) fn token(self) -> &'static str {
         match self {
             Self::Brotli => "br",
@@ -28,7 +28,7 @@ impl Coding {
         }
     }
 
-    /// How the name of a sibling ends.
+    /// The ending of a sibling's name.
     pub(crate) fn ending(self) -> &'static [u8] {
         match self {
             Self::Brotli => b".br",
@@ -43,8 +43,8 @@ impl Coding {
 pub(crate) struct Codings([Option<Coding>; 3]);
 
 impl Codings {
-    /// What the client takes, except where it likes the bare source better. A client that says nothing
-    /// gets none: RFC 9110 would allow any, and no server does it.
+    /// The codings that the client accepts, except those that it likes less than none. If it says nothing it
+    /// gets none: RFC 9110 would allow any, and no server does that.
     pub(crate) fn of(request: &Request) -> Self {
         let members = || request.fields(FieldName::AcceptEncoding).flat_map(list).map(weighted);
         let weight_of = |coding: &str| {
@@ -78,19 +78,19 @@ impl Iterator for Codings {
     }
 }
 
-/// Whether the client would sooner have `this` than `that`. Both are media types without parameters.
+/// Whether the client prefers `this` to `that`, both media types without parameters.
 pub(crate) fn prefers(request: &Request, this: &str, that: &str) -> bool {
     media_weight(request, this) > media_weight(request, that)
 }
 
-/// Whether the client names HTML among what it takes, as browsers do for pages and nothing else does.
+/// Whether the client accepts HTML by name, as browsers do when they navigate.
 pub(crate) fn names_html(request: &Request) -> bool {
     let mut ranges = request.fields(FieldName::Accept).flat_map(list).map(weighted);
     ranges.any(|(range, weight)| weight > 0 && range.eq_ignore_ascii_case(b"text/html"))
 }
 
-/// The weight of the most specific range that has the type (RFC 9110 section 12.5.1). A client that says
-/// nothing takes anything.
+/// The weight of the most specific range that includes the type (RFC 9110 section 12.5.1). A client that says
+/// nothing accepts anything.
 fn media_weight(request: &Request, media_type: &str) -> Weight {
     let media_type = media_type.as_bytes();
     let mut ranges = request.fields(FieldName::Accept).flat_map(list).map(weighted).peekable();
@@ -112,7 +112,7 @@ fn media_weight(request: &Request, media_type: &str) -> Weight {
     best.1
 }
 
-/// A member of a list and its weight: `gzip;q=0.5`. A weight that is none counts as 0.
+/// A member of a list and its weight, as in `gzip;q=0.5`. An invalid weight counts as 0.
 fn weighted(member: &[u8]) -> (&[u8], Weight) {
     let mut parts = member.split(|byte| *byte == b';').map(trim);
     let name = parts.next().unwrap_or_default();
@@ -123,7 +123,7 @@ fn weighted(member: &[u8]) -> (&[u8], Weight) {
     (name, weight.unwrap_or(1_000))
 }
 
-/// `1`, `0.5`, `0.123`: at most three digits behind the point.
+/// Reads `1`, `0.5` or `0.123`: at most three digits after the point.
 fn thousandths(weight: &[u8]) -> Option<Weight> {
     let (whole, fraction) = split_once(weight, b'.').unwrap_or((weight, b""));
     let whole = match whole {

@@ -2,31 +2,31 @@
 //!
 //! Rules:
 //!
-//! - A unit other than bytes is ignored, as the RFC demands. Bytes that make no sense are refused with
-//!   416, as nginx and Go do.
-//! - Parts that touch or overlap are one. The order is that in which they were asked for.
-//! - Nobody gets more by asking for parts than by asking for all: more than 16 of them, or more bytes
-//!   than there are, is answered with the whole.
+//! - Units other than bytes are ignored, as the RFC demands. Invalid byte ranges are rejected with 416, as in
+//!   nginx and Go.
+//! - Parts that touch or overlap are joined. They come in the order in which the client asked for them.
+//! - Nobody gets more by asking for parts than by asking for the whole: more than 16 parts, or more bytes
+//!   than the source has, are answered with the whole.
 
 use alloc::vec::Vec;
 
 use crate::contract::{Span, Window};
 use crate::text::{list, split_once, trim};
 
-/// The most parts of one response. Each costs two actions and a head of its own; players ask for one, PDF
-/// readers for a handful.
+/// The limit on parts in one response. Each costs two actions and fields of its own. Players ask for one, PDF
+/// readers for a few.
 const PART_LIMIT: usize = 16;
 
-/// What a `Range` comes to.
+/// The meaning of a `Range`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// Everything: the field is ignored.
+    /// Everything. The field is ignored.
     Whole,
     /// One part, at least one byte long.
     Part(Span),
-    /// Several parts, none of which touches another.
+    /// Several parts that do not touch.
     Parts(Vec<Span>),
-    /// Nothing that is there.
+    /// None of the bytes exists.
     Unsatisfiable,
 }
 
@@ -58,8 +58,8 @@ pub(crate) fn wanted(value: &[u8], size: u64) -> Wanted {
     }
 }
 
-/// Reads a `Range` for a source that still grows: one part with both ends, both of them there already.
-/// None: the field is ignored.
+/// Reads a `Range` for a source that still grows: one part, with both ends in the window. None: the field is
+/// ignored.
 pub(crate) fn within_window(value: &[u8], window: Window) -> Option<Span> {
     let Range::Between { first, last: Some(last) } = Range::parse(trim(bytes_ranges(value)?))? else {
         return None;
@@ -74,11 +74,11 @@ fn bytes_ranges(value: &[u8]) -> Option<&[u8]> {
     unit.eq_ignore_ascii_case(b"bytes").then_some(ranges)
 }
 
-/// One range as it is written.
+/// One range, as it is written.
 enum Range {
     /// `first-last`, or `first-` up to the end.
     Between { first: u64, last: Option<u64> },
-    /// `-count`: the last so many.
+    /// `-count`: the last `count` bytes.
     Suffix(u64),
 }
 
@@ -94,7 +94,7 @@ impl Range {
         }
     }
 
-    /// The bytes of a source of this size. None: none of them is there.
+    /// The part of a source of this size. None if no byte of it exists.
     fn within(&self, size: u64) -> Option<Span> {
         let (first, end) = match *self {
             Self::Between { first, last } => (first, last.map_or(size, |last| last.saturating_add(1).min(size))),
@@ -104,7 +104,7 @@ impl Range {
     }
 }
 
-/// Reads a position. One that does not fit is behind the end of everything.
+/// Reads a position. One that does not fit 64 bits is past any end.
 fn position(digits: &[u8]) -> Option<u64> {
     let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     valid.then(|| {
@@ -113,7 +113,7 @@ fn position(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Adds a span, and takes in all that it touches. It stands where the first of them stood.
+/// Adds a span, joined with all that it touches, in the place of the first of them.
 fn insert(spans: &mut Vec<Span>, mut span: Span) {
     let mut place = spans.len();
     while let Some(index) = spans.iter().position(|other| touch(other, &span)) {

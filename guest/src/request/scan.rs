@@ -1,35 +1,35 @@
-//! Where a header section ends, and what in it cannot be part of one.
+//! Finds the end of a header section, and bytes that cannot be part of one.
 //!
 //! Rules:
 //!
-//! - Strict where two readers could disagree on where something ends (RFC 9112 section 11.2): lines end
-//!   with CRLF and nothing else does, a field's name touches its colon, nothing is folded. Who sends
-//!   otherwise is answered once and gets no second chance on this connection.
-//! - What is wrong is judged by its position, never by how the bytes happened to arrive.
+//! - Strict wherever two readers could disagree about the end of something (RFC 9112 section 11.2): lines end
+//!   with CRLF and nothing else, a field's name touches its colon, and lines are not folded. Anything else
+//!   gets one response, and the connection is closed.
+//! - Faults are found by their position, not by how the bytes arrived.
 
 use crate::request::line::request_line;
 use crate::request::malformed::Malformed;
 
 /// The longest request line, with its CRLF. RFC 9112 section 3 recommends at least 8,000 bytes.
 const LINE_LIMIT: usize = 8 * 1024;
-/// The longest head, request line and empty line included. As nginx and Apache have it, give or take;
-/// what a browser sends is a tenth of it.
+/// The longest header section, including the request line and the final empty line: about as in nginx and
+/// Apache. Browsers send a tenth of it.
 pub(crate) const HEADER_SECTION_LIMIT: usize = 16 * 1024;
 
-/// Finds the end of a head, and looks at every byte of it once however it arrives.
+/// Finds the end of a header section, and looks at each byte once however they arrive.
 #[derive(Debug, Default)]
 pub(crate) struct Scanner {
     /// The byte to look at next.
     next: usize,
     /// Where the current line begins.
     line: usize,
-    /// Where the request line begins: behind the empty line that is tolerated before it.
+    /// Where the request line begins: after the one empty line that is tolerated before it.
     start: usize,
 }
 
 impl Scanner {
-    /// How long the head is whose first bytes these are. None: it has not ended yet. Fails at the first
-    /// byte that cannot be part of a head, and says where that is.
+    /// The length of the header section at the front of `bytes`. None if it has not ended. Fails at the first
+    /// byte that cannot be part of one, with its position.
     pub(crate) fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, (Malformed, usize)> {
         loop {
             self.skip_plain(bytes);
@@ -58,8 +58,8 @@ impl Scanner {
         }
     }
 
-    /// Steps over bytes that can stand anywhere in a line, eight at a time, up to the next one that has to
-    /// be looked at by itself. Most of a head is such bytes.
+    /// Skips bytes that are valid anywhere in a line, eight at a time, up to the next byte that needs a
+    /// closer look. Most of a header section is such bytes.
     fn skip_plain(&mut self, bytes: &[u8]) {
         let limit = if self.in_request_line() { LINE_LIMIT } else { HEADER_SECTION_LIMIT };
         let end = bytes.len().min(self.start + limit - 1);
@@ -82,8 +82,8 @@ impl Scanner {
         self.line == self.start
     }
 
-    /// Ends a line of `bytes`. The request line is read as soon as it is there: who sends something
-    /// else than HTTP would wait for ever for a head to end.
+    /// Ends a line of `bytes`. The request line is checked as soon as it is complete: a client that speaks
+    /// another protocol might wait for a response before it sends more.
     fn end_line(&mut self, bytes: &[u8]) -> Result<Line, Malformed> {
         let line = &bytes[self.line..self.next];
         let ended = match (line, self.in_request_line()) {
@@ -104,14 +104,14 @@ impl Scanner {
         Ok(ended)
     }
 
-    /// Whether nothing has come yet but the empty line that is tolerated before a request.
+    /// Whether nothing has come but the one empty line that is tolerated before a request.
     pub(crate) fn is_idle(&self, bytes: &[u8]) -> bool {
         bytes.len() == self.start
     }
 }
 
-/// Of eight bytes, marks those that are below a blank or DEL, by their highest bit. What is marked above
-/// the lowest mark may be wrong, because the subtractions carry.
+/// Marks those of eight bytes that are below a blank or DEL, by their highest bit. Marks above the lowest one
+/// may be wrong, because the subtractions carry.
 fn controls(eight: u64) -> u64 {
     const EACH: u64 = u64::from_le_bytes([1; 8]);
     let below_blank = eight.wrapping_sub(EACH * 0x20) & !eight;
@@ -120,9 +120,9 @@ fn controls(eight: u64) -> u64 {
     (below_blank | del) & (EACH * 0x80)
 }
 
-/// What a line that has just ended means for the head.
+/// The meaning of a line that has just ended.
 enum Line {
-    /// The empty one behind the fields.
+    /// The empty one after the fields.
     Last,
     Other,
 }

@@ -1,13 +1,13 @@
-//! The request target: from what the client wrote to the name it stands for.
+//! The request target: from what the client wrote to a name.
 //!
 //! Rules:
 //!
-//! - Escapes are decoded once, in a segment and never across one: `%2F` does not make a folder, and
-//!   since no name has a slash within a segment it stands for nothing that is published.
-//! - Dot segments are resolved after decoding, as nginx and Apache do, and whoever climbs out of the root
-//!   is refused. Empty segments are skipped, as they do it too.
-//! - What comes out is a name by construction: no `.`, no `..`, no empty segment, no NUL, no slash at the
-//!   ends. The host checks again; it trusts nobody.
+//! - Escapes are decoded once, within a segment: `%2F` does not begin a folder, and since no name contains a
+//!   slash within a segment, such a target names nothing.
+//! - Dot segments are resolved after decoding and empty segments skipped, as in nginx and Apache. A path that
+//!   leads out of the root is rejected.
+//! - The result is a name by construction: no `.`, no `..`, no empty segment, no NUL, no slash at either end.
+//!   The host checks again.
 
 use alloc::vec::Vec;
 
@@ -22,32 +22,32 @@ use crate::text::{hex_value, list, push_path, split_once};
 /// What a target stands for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// The server itself: `*`, or what `CONNECT` names.
+    /// The server itself: `*`, or the authority of `CONNECT`.
     Server,
     /// A path.
     Path {
-        /// The name that the path stands for. None: a path that no name can match.
+        /// The name of the path. None if no name can match it.
         name: Option<Name>,
-        /// Whether the path ends as that of a folder does.
+        /// Whether the path ends like that of a folder.
         folder: bool,
     },
 }
 
 impl Target {
-    /// Reads a target, in the form that its method asks for (RFC 9112 section 3.2).
+    /// Reads a target in the form that its method requires (RFC 9112 section 3.2).
     pub(crate) fn of(request: &Request) -> Result<Self, Malformed> {
         let target = request.target();
         match (target, request.method) {
             ([b'/', ..], _) => path(target),
             (b"*", Method::Options) => Ok(Self::Server),
-            // CONNECT, the only one with an authority-form, is among the refused.
+            // Only CONNECT has the authority-form, and it is not supported.
             (_, Method::Refused) if is_authority(target) => Ok(Self::Server),
             _ => absolute(target),
         }
     }
 }
 
-/// `http://host/path`. Its authority takes the place of `Host`, which nothing here depends on.
+/// Reads `http://host/path`. The authority takes precedence over `Host`.
 fn absolute(target: &[u8]) -> Result<Target, Malformed> {
     let (scheme, rest) = split_once(target, b':').ok_or(Malformed::TargetInvalid)?;
     let rest = rest.strip_prefix(b"//").ok_or(Malformed::TargetInvalid)?;
@@ -61,22 +61,22 @@ fn absolute(target: &[u8]) -> Result<Target, Malformed> {
     path(rest)
 }
 
-/// What follows the path, question mark included. Redirects keep it.
+/// What follows the path, including the question mark. Redirects keep it.
 pub(crate) fn query(target: &[u8]) -> &[u8] {
     let start = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
     &target[start..]
 }
 
-/// The value of a parameter of the query: the first of that name, as it was sent. Empty where it has none.
+/// The value of the first parameter of this name in the query, as it was sent. Empty if it has no value.
 pub(crate) fn parameter<'a>(target: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let parameters = query(target).strip_prefix(b"?")?.split(|byte| *byte == b'&');
     let mut pairs = parameters.map(|parameter| split_once(parameter, b'=').unwrap_or((parameter, b"")));
     pairs.find_map(|(own, value)| (own == name).then_some(value))
 }
 
-/// Scheme and authority of the URL that was asked for (RFC 9110 section 7.1), such as `http://example.org`.
-/// None: the client did not say. The scheme is that of the target, or what a proxy in front says; a wrong one
-/// leads only the client astray that sent it.
+/// Scheme and authority of the requested URL (RFC 9110 section 7.1), such as `http://example.org`. None if
+/// the client did not send an authority. The scheme is that of the target, or what a proxy in front says; a
+/// client that forges it misleads only itself.
 pub(crate) fn origin(request: &Request) -> Option<Vec<u8>> {
     let target = request.target();
     if !target.starts_with(b"/") {
@@ -127,7 +127,7 @@ fn path(path: &[u8]) -> Result<Target, Malformed> {
     Ok(Target::Path { name: exists.then_some(name), folder })
 }
 
-/// Takes back the segment before the one that begins behind `end`.
+/// Removes the segment before the one that begins after `end`.
 fn leave(name: &mut Name, end: usize) -> Result<(), Malformed> {
     if end == 0 {
         return Err(Malformed::TargetEscapes);
@@ -138,7 +138,7 @@ fn leave(name: &mut Name, end: usize) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// Decodes a segment onto the end of `name`. Whether a segment of a name can look so.
+/// Appends the decoded segment to `name`. Returns whether a name can contain it.
 fn decode(segment: &[u8], name: &mut Name) -> Result<bool, Malformed> {
     let mut possible = true;
     let mut rest = segment;
@@ -165,7 +165,7 @@ fn decode(segment: &[u8], name: &mut Name) -> Result<bool, Malformed> {
     Ok(possible)
 }
 
-/// The target of a redirect. It begins with one slash: with two it would name another host.
+/// The target of a redirect. It begins with one slash; with two it would name another host.
 pub(crate) fn location(name: &[u8], ending: &[u8], query: &[u8]) -> Vec<u8> {
     let mut location = Vec::with_capacity(name.len() + query.len() + 16);
     location.push(b'/');
@@ -251,9 +251,9 @@ mod tests {
     #[test]
     fn an_origin_is_that_of_the_target_or_of_the_host_field() {
         #[track_caller]
-        fn check(head: &str, expected: Option<&str>) {
-            let request = Request::parse(format!("{head}\r\n\r\n").into_bytes()).expect("a request in order");
-            assert_eq!(origin(&request).as_deref(), expected.map(str::as_bytes), "{head}");
+        fn check(header: &str, expected: Option<&str>) {
+            let request = Request::parse(format!("{header}\r\n\r\n").into_bytes()).expect("a request in order");
+            assert_eq!(origin(&request).as_deref(), expected.map(str::as_bytes), "{header}");
         }
         check("GET / HTTP/1.1\r\nHost: a:80", Some("http://a:80"));
         check("GET https://b/x?y HTTP/1.1\r\nHost: a", Some("https://b"));

@@ -1,53 +1,50 @@
-//! What follows a header section.
+//! Bodies of responses.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::contract::{Span, Window};
 use crate::response::listing::{ListingBody, ListingStream};
 use crate::response::multipart::Multipart;
-use crate::response::stream::{Delimiter, Stream};
+use crate::response::stream::Stream;
 use crate::text::push_decimal;
 
-/// What follows the head.
+/// The body of a response.
 #[derive(Debug)]
 pub(crate) enum Body {
-    /// Nothing, and nothing is said of it: 204, 304.
+    /// No body, and no field about one: 204, 304.
     Nothing,
-    /// What the guest has written itself.
+    /// Text that the guest has written.
     Text(Vec<u8>),
     /// A part of the source, or all of it.
     Part(Span),
     /// Several parts of the source.
     Parts(Multipart),
-    /// What the window has now, and what comes.
+    /// The current window, and what follows.
     Stream(Stream, Window),
-    /// A listing, of which this is the beginning.
-    Listing(ListingStream, Vec<u8>),
+    /// A listing that begins with these bytes.
+    Listing(Box<ListingStream>, Vec<u8>),
 }
 
 impl Body {
-    /// Writes the lines that say where the body ends (RFC 9112 section 6).
-    pub(crate) fn push_framing(&self, head: &mut Vec<u8>) {
+    /// Writes the fields that frame the body (RFC 9112 section 6).
+    pub(crate) fn push_framing(&self, header: &mut Vec<u8>) {
         let length = match self {
             Self::Nothing => return,
-            Self::Stream(Stream { delimiter, .. }, _) | Self::Listing(ListingStream { delimiter, .. }, _) => {
-                if *delimiter != Delimiter::Close {
-                    head.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-                }
-                return;
-            }
+            Self::Stream(stream, _) => return stream.delimiter.push_framing(header),
+            Self::Listing(listing, _) => return listing.delimiter.push_framing(header),
             Self::Text(text) => text.len() as u64,
             Self::Part(span) => span.count,
             Self::Parts(parts) => parts.length(),
         };
-        head.extend_from_slice(b"Content-Length: ");
-        push_decimal(head, length);
-        head.extend_from_slice(b"\r\n");
+        header.extend_from_slice(b"Content-Length: ");
+        push_decimal(header, length);
+        header.extend_from_slice(b"\r\n");
     }
 }
 
 impl Body {
-    /// The pieces that it is made of, and what is left of a listing.
+    /// The pieces of the body, and the rest of a listing.
     pub(crate) fn into_pieces(self) -> (Vec<Piece>, Option<ListingBody>) {
         let pieces = match self {
             Self::Nothing => Vec::new(),

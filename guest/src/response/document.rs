@@ -1,15 +1,14 @@
-//! What pages for people have in common: how they begin, how they look, and what they may load.
+//! What pages for people have in common: their beginning, their style, and what they may load.
 //!
-//! Rule: a page loads nothing but what this server has, and runs no script.
+//! Rule: a page loads nothing from elsewhere and runs no script.
 
 use alloc::vec::Vec;
 
 use crate::response::escape::push_html;
-use crate::response::message::Response;
 use crate::text::push_decimal;
 
-/// How pages look: in light and dark, on wide screens and narrow ones. The signs before names are here and
-/// not in the text of a link, which some clients compare with where the link leads.
+/// The style of all pages, for light and dark, wide and narrow screens. The icons are here and not in the
+/// text of links, because some clients compare that with the target.
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8884;--soft:#8882}\
 body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:0 auto;padding:1rem}\
@@ -23,10 +22,10 @@ td+td:before{content:none!important}.p{padding:0 .5rem}video,audio{display:block
 video{background:#000}p{color:GrayText}\
 @media(max-width:40rem){body{padding:.5rem}td:last-child,th:last-child{display:none}}";
 
-/// The SHA-256 of the style, in Base64. A test computes it again.
+/// The SHA-256 of the style in Base64. A test computes it again.
 const STYLE_HASH: &str = "8LZus2pRdcSe+F2A66KKaM4VUEtzecX8TVL4Y7+3KSs=";
 
-/// Begins a page, up to its heading. `title` is a name.
+/// Writes the beginning of a page, up to its heading. `title` is a name.
 pub(crate) fn push_start(out: &mut Vec<u8>, title: &[u8]) {
     out.extend_from_slice(
         b"<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
@@ -38,19 +37,14 @@ pub(crate) fn push_start(out: &mut Vec<u8>, title: &[u8]) {
     out.extend_from_slice(b"</style>\n");
 }
 
-/// Writes the fields of a page: what it is, and what it may load.
-pub(crate) fn describe(response: &mut Response<'_>) {
-    response.field("Content-Type", b"text/html; charset=utf-8");
-    let policy = [
-        "default-src 'none'; style-src 'sha256-",
-        STYLE_HASH,
-        "'; img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ];
-    response.field("Content-Security-Policy", policy.concat().as_bytes());
+/// The value of `Content-Security-Policy`.
+pub(crate) fn policy() -> Vec<u8> {
+    let rest = "'; img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    ["default-src 'none'; style-src 'sha256-", STYLE_HASH, rest].concat().into_bytes()
 }
 
-/// Writes the folders that lead to a page in the folder `folder`, as links relative to it: the root, its
-/// folder, and so on. The last one leads to `.`, or is plain text where the page is that folder's own.
+/// Writes the root and the folders on the way to `folder` as links relative to the page. The last one is `./`
+/// on the page of a file, and plain text on the folder's own page.
 pub(crate) fn push_ancestors(out: &mut Vec<u8>, folder: &[u8], own: Own) {
     let segments = || folder.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty());
     let depth = segments().count();
@@ -69,16 +63,16 @@ pub(crate) fn push_ancestors(out: &mut Vec<u8>, folder: &[u8], own: Own) {
     }
 }
 
-/// Whose page it is.
+/// What a page is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Own {
-    /// That of the folder itself.
+    /// The folder itself.
     Folder,
-    /// That of a file in it.
+    /// A file in the folder.
     File,
 }
 
-/// Writes a size to three digits: `700 MiB`.
+/// Writes a size with two or three digits, such as `700 MiB`.
 pub(crate) fn push_size(out: &mut Vec<u8>, size: u64) {
     let mut unit = 0;
     let mut rest = size;
@@ -89,7 +83,7 @@ pub(crate) fn push_size(out: &mut Vec<u8>, size: u64) {
     if rest < 1_000 && unit == 0 {
         push_decimal(out, rest);
     } else {
-        // Tenths, so that 1.4 MiB are not 1 MiB.
+        // With tenths, so that 1.4 MiB is not shown as 1 MiB.
         unit += 1;
         let tenths = rest * 10 / 1_024;
         push_decimal(out, tenths / 10);

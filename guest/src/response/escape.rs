@@ -1,15 +1,15 @@
-//! Names in pages: bytes that somebody else chose.
+//! Escapes for names, which are arbitrary bytes chosen by somebody else.
 //!
-//! Rule: each goes through one escape for where it stands: percent for links, entities for HTML,
-//! backslashes for JSON.
+//! Rule: every name goes through the escape for its place: percent for links, entities for HTML, backslashes
+//! for JSON.
 
 use alloc::vec::Vec;
 
-use crate::text::push_path;
+use crate::text::{push_escaped, push_path};
 
-/// Writes the link to `name`, relative to the folder that it is in. A colon in the first segment would make
-/// a scheme of it (RFC 3986 section 4.2), so such a link begins with a dot segment. Others do not: some
-/// clients show only entries whose text equals their link.
+/// Writes a link to `name`, relative to its folder. A colon in the first segment would make it a scheme (RFC
+/// 3986 section 4.2), so such a link begins with `./`. Others do not, because some clients show only entries
+/// whose text equals their link.
 pub(crate) fn push_link(out: &mut Vec<u8>, name: &[u8]) {
     let first = name.split(|byte| *byte == b'/').next().unwrap_or_default();
     if first.contains(&b':') {
@@ -18,34 +18,44 @@ pub(crate) fn push_link(out: &mut Vec<u8>, name: &[u8]) {
     push_path(out, name);
 }
 
-/// Writes text into HTML. What is not UTF-8 becomes U+FFFD.
+/// Writes text for HTML. Bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn push_html(out: &mut Vec<u8>, text: &[u8]) {
-    push_escaped(out, text, |out, byte| match byte {
-        b'&' => out.extend_from_slice(b"&amp;"),
-        b'<' => out.extend_from_slice(b"&lt;"),
-        b'>' => out.extend_from_slice(b"&gt;"),
-        b'"' => out.extend_from_slice(b"&quot;"),
-        _ => out.push(byte),
-    });
+    push_text(
+        out,
+        text,
+        |byte| !matches!(byte, b'&' | b'<' | b'>' | b'"'),
+        |out, byte| {
+            out.extend_from_slice(match byte {
+                b'&' => b"&amp;",
+                b'<' => b"&lt;",
+                b'>' => b"&gt;",
+                _ => b"&quot;",
+            });
+        },
+    );
 }
 
-/// Writes text as a JSON string. What is not UTF-8 becomes U+FFFD.
+/// Writes a JSON string. Bytes that are not UTF-8 become U+FFFD.
 pub(crate) fn push_json(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
-    push_escaped(out, text, |out, byte| match byte {
-        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-        0..0x20 => {
-            out.extend_from_slice(b"\\u00");
-            out.extend_from_slice(&[b'0' + (byte >> 4), b"0123456789abcdef"[usize::from(byte & 0xf)]]);
-        }
-        _ => out.push(byte),
-    });
+    push_text(
+        out,
+        text,
+        |byte| !matches!(byte, b'"' | b'\\' | 0..0x20),
+        |out, byte| match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            _ => {
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&[b'0' + (byte >> 4), b"0123456789abcdef"[usize::from(byte & 0xf)]]);
+            }
+        },
+    );
     out.push(b'"');
 }
 
-fn push_escaped(out: &mut Vec<u8>, text: &[u8], push: fn(&mut Vec<u8>, u8)) {
+fn push_text(out: &mut Vec<u8>, text: &[u8], is_plain: impl Fn(u8) -> bool, escape: impl Fn(&mut Vec<u8>, u8)) {
     for chunk in text.utf8_chunks() {
-        chunk.valid().bytes().for_each(|byte| push(out, byte));
+        push_escaped(out, chunk.valid().as_bytes(), &is_plain, &escape);
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }

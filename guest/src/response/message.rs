@@ -1,7 +1,8 @@
-//! Responses: the head, what follows it, and how it is put on the wire.
+//! Responses: header section and body, and how they are put on the wire.
 //!
-//! Rule: what delimits a body is written in one place, from the body itself. So a head cannot promise a
-//! length that its body does not have, nor two lengths, nor one where there may be none.
+//! Rule: the fields that frame a body are written in one place, from the body itself. A header section
+//! therefore cannot promise a length that its body does not have, nor two lengths, nor one where none is
+//! allowed.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -17,12 +18,12 @@ use crate::response::stream::Delimiter;
 use crate::status::Status;
 use crate::text::{push_decimal, split_once, trim};
 
-/// How much of a text goes into one `send`. The operator of a host may set the bound of one lower than
-/// the contract does, and this is far below any that makes sense.
+/// The most text in one `send`. The operator of a host may set a lower limit than the contract does; any
+/// sensible one is far above this.
 const SEND_LIMIT: usize = 64 * 1024;
 
-/// The lines that are ours alone: they say where the body ends, or belong to this very message. An
-/// operator who sets them would make the response contradict itself.
+/// The fields that the operator cannot set: they frame the body, or belong to this very message, and another
+/// value would contradict the response.
 const OWN: [&str; 8] = [
     "Connection",
     "Content-Encoding",
@@ -34,24 +35,24 @@ const OWN: [&str; 8] = [
     "Upgrade",
 ];
 
-/// Where and when a response is made.
+/// The settings and the time for a response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Site<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) now: Instant,
 }
 
-/// A response, for a host that writes it in its own way.
+/// A response, for a host that writes it itself.
 #[derive(Debug)]
 pub struct Message {
     /// The status code.
     pub status: u16,
-    /// Names and values, in order. `Content-Length` is among them where there is a body, and for `HEAD`
-    /// where there would be one; what concerns the connection is not.
+    /// Names and values, in order. `Content-Length` is among them if the length is known, for `HEAD`, too.
+    /// Fields of the connection are not.
     pub fields: Vec<(String, Vec<u8>)>,
-    /// The body, piece by piece. For `HEAD` there is none.
+    /// The pieces of the body. `HEAD` has none.
     pub body: Vec<Piece>,
-    /// What comes after these pieces. None: they are all.
+    /// What follows these pieces. None if they are all.
     pub rest: Option<Rest>,
 }
 
@@ -62,11 +63,11 @@ pub struct Rest(ListingBody);
 /// What to do about a [`Rest`].
 #[derive(Debug)]
 pub enum More {
-    /// Send these bytes, then ask again.
+    /// Send these bytes, then call [`Rest::more`] again.
     Bytes(Vec<u8>),
-    /// List this portion, then tell [`Rest::listed`] the result.
+    /// List this portion, then pass the result to [`Rest::listed`].
     List(Portion),
-    /// Nothing: the body is complete.
+    /// The body is complete.
     End,
 }
 
@@ -80,8 +81,8 @@ impl Rest {
         }
     }
 
-    /// Takes the next portion of the folder. False: it does not continue the listing, and the body cannot
-    /// be completed. The client must be able to tell, so it must not look complete.
+    /// Takes the next portion of the folder. Returns false if it does not continue the listing: then the body
+    /// cannot be completed, and the host must not let it look complete to the client.
     #[must_use]
     pub fn listed(&mut self, result: Result<Listing, Refusal>) -> bool {
         result.is_ok_and(|listing| self.0.resume(listing).is_ok())
@@ -93,64 +94,64 @@ impl Rest {
 pub(crate) struct Response<'a> {
     settings: &'a Settings,
     pub(crate) status: Status,
-    head: Head,
+    header: HeaderSection,
     pub(crate) body: Body,
 }
 
 #[derive(Debug)]
-enum Head {
-    /// Line by line. `vary` names the request field that the response depends on.
+enum HeaderSection {
+    /// Field by field. `vary` names the request field that the response depends on.
     Lines { bytes: Vec<u8>, vary: Option<&'static str> },
-    /// Whole, as FFmpeg's example has it.
+    /// Complete, as FFmpeg's example has it.
     Verbatim(&'static [u8]),
 }
 
 impl<'a> Response<'a> {
     /// A response without a body so far.
     pub(crate) fn new(site: Site<'a>, status: Status) -> Self {
-        // Holds the head of a file's response without growing.
+        // Enough for the response to a file without a reallocation.
         let mut bytes = Vec::with_capacity(512);
         bytes.extend_from_slice(status.line());
-        let head = Head::Lines { bytes, vary: None };
-        let mut response = Self { settings: site.settings, status, head, body: Body::Nothing };
+        let header = HeaderSection::Lines { bytes, vary: None };
+        let mut response = Self { settings: site.settings, status, header, body: Body::Nothing };
         response.date("Date", seconds(site.now));
         response
     }
 
-    /// A response in the words of FFmpeg's example, which cannot be changed any more.
-    pub(crate) fn verbatim(site: Site<'a>, status: Status, head: &'static [u8], body: Body) -> Self {
-        Self { settings: site.settings, status, head: Head::Verbatim(head), body }
+    /// A response with a header section of FFmpeg's example, which cannot be changed any more.
+    pub(crate) fn verbatim(site: Site<'a>, status: Status, header: &'static [u8], body: Body) -> Self {
+        Self { settings: site.settings, status, header: HeaderSection::Verbatim(header), body }
     }
 
-    /// Writes a line, unless the operator has one of that name.
+    /// Writes a field, unless the operator has set it.
     pub(crate) fn field(&mut self, name: &str, value: &[u8]) {
         if !is_said(self.settings, name) {
             self.own(name, value);
         }
     }
 
-    /// Writes a line that the operator cannot replace.
+    /// Writes a field that the operator cannot replace.
     pub(crate) fn own(&mut self, name: &str, value: &[u8]) {
-        if let Head::Lines { bytes, .. } = &mut self.head {
+        if let HeaderSection::Lines { bytes, .. } = &mut self.header {
             push_line(bytes, name, value);
         }
     }
 
-    /// Writes a line with a number, unless the operator has one of that name.
+    /// Writes a field with a number, unless the operator has set it.
     pub(crate) fn number(&mut self, name: &str, number: u64) {
         let mut digits = Vec::with_capacity(20);
         push_decimal(&mut digits, number);
         self.field(name, &digits);
     }
 
-    /// Says that the response depends on a field of the request.
+    /// Adds a request field to `Vary`.
     pub(crate) fn vary(&mut self, field: &'static str) {
-        if let Head::Lines { vary, .. } = &mut self.head {
+        if let HeaderSection::Lines { vary, .. } = &mut self.header {
             *vary = Some(field);
         }
     }
 
-    /// Writes a line with a date, unless the operator has one of that name.
+    /// Writes a field with a date, unless the operator has set it.
     pub(crate) fn time(&mut self, name: &str, time: Seconds) {
         if !is_said(self.settings, name) {
             self.date(name, time);
@@ -158,7 +159,7 @@ impl<'a> Response<'a> {
     }
 
     fn date(&mut self, name: &str, time: Seconds) {
-        let Head::Lines { bytes, .. } = &mut self.head else {
+        let HeaderSection::Lines { bytes, .. } = &mut self.header else {
             return;
         };
         bytes.extend_from_slice(name.as_bytes());
@@ -167,22 +168,22 @@ impl<'a> Response<'a> {
         bytes.extend_from_slice(b"\r\n");
     }
 
-    /// Whether the connection must end with this response: its body ends with it, or its head could not say
-    /// that it does not.
+    /// Whether the connection must end with this response: because its body ends so, or because its header
+    /// section cannot say otherwise.
     pub(crate) fn closes(&self) -> bool {
         let delimiter = match &self.body {
             Body::Stream(stream, _) => Some(stream.delimiter),
             Body::Listing(listing, _) => Some(listing.delimiter),
             _ => None,
         };
-        delimiter == Some(Delimiter::Close) || matches!(self.head, Head::Verbatim(_))
+        delimiter == Some(Delimiter::Close) || matches!(self.header, HeaderSection::Verbatim(_))
     }
 
-    /// Puts the response on the wire. Gives back a body that is not at its end yet.
+    /// Puts the response on the wire. Returns the rest of a body that is not complete.
     pub(crate) fn deliver(self, recipient: Recipient, then: Then, plan: &mut Plan) -> Option<(Sending, Flow)> {
-        let mut head = match self.head {
-            Head::Verbatim(head) => head.to_vec(),
-            Head::Lines { mut bytes, vary } => {
+        let mut header = match self.header {
+            HeaderSection::Verbatim(header) => header.to_vec(),
+            HeaderSection::Lines { mut bytes, vary } => {
                 self.body.push_framing(&mut bytes);
                 push_common(&mut bytes, self.settings, vary);
                 push_connection(&mut bytes, recipient, then);
@@ -192,18 +193,18 @@ impl<'a> Response<'a> {
             }
         };
         match self.body {
-            _ if recipient.method == Method::Head => plan.send(head),
-            Body::Nothing => plan.send(head),
+            _ if recipient.method == Method::Head => plan.send(header),
+            Body::Nothing => plan.send(header),
             Body::Text(text) => {
-                head.extend_from_slice(&text);
-                head.chunks(SEND_LIMIT).for_each(|piece| plan.send(piece.to_vec()));
+                header.extend_from_slice(&text);
+                header.chunks(SEND_LIMIT).for_each(|piece| plan.send(piece.to_vec()));
             }
             Body::Part(span) => {
-                plan.send(head);
+                plan.send(header);
                 plan.pass(span);
             }
             Body::Parts(parts) => {
-                plan.send(head);
+                plan.send(header);
                 let (parts, end) = parts.into_pieces();
                 for (lines, span) in parts {
                     plan.send(lines);
@@ -212,11 +213,11 @@ impl<'a> Response<'a> {
                 plan.send(end);
             }
             Body::Stream(mut stream, window) => {
-                let flow = stream.pour(head, window, plan);
+                let flow = stream.pour(header, window, plan);
                 return Some((Sending::Source(stream), flow));
             }
             Body::Listing(mut listing, beginning) => {
-                let flow = listing.begin(head, &beginning, plan);
+                let flow = listing.begin(header, &beginning, plan);
                 return Some((Sending::Listing(listing), flow));
             }
         }
@@ -225,12 +226,12 @@ impl<'a> Response<'a> {
 }
 
 impl Response<'_> {
-    /// The response as a message, for a host that writes it in its own way.
+    /// The response as a message, for a host that writes it itself.
     pub(crate) fn into_message(self, method: Method) -> Message {
-        let fields = match self.head {
-            Head::Verbatim(head) => fields(head),
-            Head::Lines { mut bytes, vary } => {
-                // The host frames what has no length.
+        let fields = match self.header {
+            HeaderSection::Verbatim(header) => fields(header),
+            HeaderSection::Lines { mut bytes, vary } => {
+                // The host frames a body without a length.
                 if !matches!(self.body, Body::Listing(..)) {
                     self.body.push_framing(&mut bytes);
                 }
@@ -244,14 +245,14 @@ impl Response<'_> {
     }
 }
 
-/// The fields of a head that was written here, behind its status line.
-fn fields(head: &[u8]) -> Vec<(String, Vec<u8>)> {
-    let lines = head.split(|byte| *byte == b'\n').skip(1);
+/// The fields of a header section that was written here, without its status line.
+fn fields(header: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let lines = header.split(|byte| *byte == b'\n').skip(1);
     let fields = lines.filter_map(|line| split_once(line.strip_suffix(b"\r")?, b':'));
     fields.map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), trim(value).to_vec())).collect()
 }
 
-/// What of a request shapes the outside of its response.
+/// The parts of a request that decide how its response is framed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recipient {
     pub(crate) method: Method,
@@ -259,51 +260,51 @@ pub(crate) struct Recipient {
 }
 
 impl Recipient {
-    /// Who sent a head that is not in order. Even so a response to HEAD has no body, or it would be taken
-    /// for the next response.
-    pub(crate) fn of_malformed(head: &[u8]) -> Self {
-        let head = head.strip_prefix(b"\r\n").unwrap_or(head);
-        let method = if head.starts_with(b"HEAD ") { Method::Head } else { Method::Get };
+    /// The sender of a malformed request. A response to HEAD has no body even then, or the client would take
+    /// it for the next response.
+    pub(crate) fn of_malformed(header: &[u8]) -> Self {
+        let header = header.strip_prefix(b"\r\n").unwrap_or(header);
+        let method = if header.starts_with(b"HEAD ") { Method::Head } else { Method::Get };
         Self { method, version: Version::Http11 }
     }
 
-    /// Who used this method.
+    /// The sender of a request with this method.
     pub(crate) fn of_method(method: &str) -> Self {
         Self { method: Method::of(method.as_bytes()), version: Version::Http11 }
     }
 
-    /// Who sent this request.
+    /// The sender of this request.
     pub(crate) fn of(request: &Request) -> Self {
         Self { method: request.method, version: request.version }
     }
 }
 
-/// Whether the operator has a line of that name.
+/// Whether the operator has set a field of this name.
 fn is_said(settings: &Settings, name: &str) -> bool {
     settings.headers.iter().any(|own| own.name.eq_ignore_ascii_case(name))
 }
 
-fn push_line(head: &mut Vec<u8>, name: &str, value: &[u8]) {
-    head.extend_from_slice(name.as_bytes());
-    head.extend_from_slice(b": ");
-    head.extend_from_slice(value);
-    head.extend_from_slice(b"\r\n");
+fn push_line(header: &mut Vec<u8>, name: &str, value: &[u8]) {
+    header.extend_from_slice(name.as_bytes());
+    header.extend_from_slice(b": ");
+    header.extend_from_slice(value);
+    header.extend_from_slice(b"\r\n");
 }
 
-/// The lines that every response has.
-fn push_common(head: &mut Vec<u8>, settings: &Settings, vary: Option<&str>) {
+/// Writes the fields that every response has.
+fn push_common(header: &mut Vec<u8>, settings: &Settings, vary: Option<&str>) {
     if !is_said(settings, "X-Content-Type-Options") {
-        push_line(head, "X-Content-Type-Options", b"nosniff");
+        push_line(header, "X-Content-Type-Options", b"nosniff");
     }
     let mut by_origin = false;
     if let Some(origin) = &settings.cors {
         by_origin = origin != "*";
         if !is_said(settings, "Access-Control-Allow-Origin") {
-            push_line(head, "Access-Control-Allow-Origin", origin.as_bytes());
+            push_line(header, "Access-Control-Allow-Origin", origin.as_bytes());
         }
         if !is_said(settings, "Access-Control-Expose-Headers") {
             push_line(
-                head,
+                header,
                 "Access-Control-Expose-Headers",
                 b"Content-Length, Content-Range, Accept-Ranges, ETag, Date",
             );
@@ -311,27 +312,27 @@ fn push_common(head: &mut Vec<u8>, settings: &Settings, vary: Option<&str>) {
     }
     match (vary, by_origin) {
         (None, false) => {}
-        (None, true) => push_line(head, "Vary", b"Origin"),
-        (Some(field), false) => push_line(head, "Vary", field.as_bytes()),
-        (Some(field), true) => push_line(head, "Vary", &[field.as_bytes(), b", Origin"].concat()),
+        (None, true) => push_line(header, "Vary", b"Origin"),
+        (Some(field), false) => push_line(header, "Vary", field.as_bytes()),
+        (Some(field), true) => push_line(header, "Vary", &[field.as_bytes(), b", Origin"].concat()),
     }
 }
 
-/// Says what becomes of the connection where the version does not say it (RFC 9112 section 9.3).
-fn push_connection(head: &mut Vec<u8>, recipient: Recipient, then: Then) {
+/// Writes `Connection` where the version does not imply it (RFC 9112 section 9.3).
+fn push_connection(header: &mut Vec<u8>, recipient: Recipient, then: Then) {
     match (then, recipient.version) {
-        (Then::Close(_), _) => push_line(head, "Connection", b"close"),
-        (Then::NextRequest, Version::Http10) => push_line(head, "Connection", b"keep-alive"),
+        (Then::Close(_), _) => push_line(header, "Connection", b"close"),
+        (Then::NextRequest, Version::Http10) => push_line(header, "Connection", b"keep-alive"),
         (Then::NextRequest, Version::Http11) => {}
     }
 }
 
-fn push_operators(head: &mut Vec<u8>, settings: &Settings, body: &Body) {
+fn push_operators(header: &mut Vec<u8>, settings: &Settings, body: &Body) {
     for field in &settings.headers {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
         let of_parts = matches!(body, Body::Parts(_)) && is("Content-Type");
         if !of_parts && !OWN.iter().any(|own| is(own)) {
-            push_line(head, &field.name, field.value.as_bytes());
+            push_line(header, &field.name, field.value.as_bytes());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the client is told: header sections, bodies, and how they are put on the wire.
+//! What the server sends: header sections, bodies, and how they are put on the wire.
 
 pub(crate) mod body;
 pub(crate) mod compat;

@@ -1,4 +1,4 @@
-//! Responses that are not a source: refusals, redirects, and what the server can do.
+//! Responses without a source: errors, redirects, and `OPTIONS`.
 
 use alloc::vec::Vec;
 
@@ -7,24 +7,25 @@ use crate::request::target::{location, query};
 use crate::request::{FieldName, Request, prefers};
 use crate::response::body::Body;
 use crate::response::compat;
+use crate::response::document;
 use crate::response::message::{Response, Site};
 use crate::status::Status;
 use crate::text::push_decimal;
 
-/// What the methods are that a client may use.
+/// The methods that clients may use.
 const ALLOW: &[u8] = b"GET, HEAD, OPTIONS";
-/// What scripts of other sites may send: what is beyond the fields that they may always send.
+/// The fields that scripts of other sites may send, beyond those that they may always send.
 const CORS_FIELDS: &[u8] = b"Range, If-Range, If-Match, If-None-Match, If-Modified-Since, \
     If-Unmodified-Since, Cache-Control";
-/// How long a browser may remember that, in seconds. Chromium's upper bound.
+/// How long a browser may remember that, in seconds: the upper bound of Chromium.
 const CORS_AGE: u64 = 7_200;
-/// When to come back to a full server, in seconds: long enough for a film to be over somewhere, short
-/// enough for somebody to wait.
+/// When to retry after the server was full, in seconds: long enough for somebody to leave, short enough to
+/// wait for.
 const RETRY_WHEN_FULL: u64 = 5;
-/// When to come back to a server that was short of something for a moment, in seconds.
+/// When to retry after the server was short of something for a moment, in seconds.
 const RETRY_SOON: u64 = 1;
 
-/// How a page is written.
+/// The format of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     Plain,
@@ -32,13 +33,13 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Plain text, unless the client would sooner have HTML, as browsers say.
+    /// Plain text, unless the client prefers HTML, as browsers do.
     pub(crate) fn of(request: &Request) -> Self {
         if prefers(request, "text/html", "text/plain") { Self::Html } else { Self::Plain }
     }
 }
 
-/// A refusal that needs no more than its status.
+/// An error that needs no more than its status.
 pub(crate) fn error(site: Site<'_>, status: Status, format: Format) -> Response<'_> {
     if site.settings.dialect == Dialect::Compat
         && let Some((head, text)) = compat::refusal(status)
@@ -51,7 +52,7 @@ pub(crate) fn error(site: Site<'_>, status: Status, format: Format) -> Response<
     response
 }
 
-/// What the host refused.
+/// The response to a refusal of the host.
 pub(crate) fn refused<'a>(site: Site<'a>, refusal: Refusal, request: &Request) -> Response<'a> {
     let status = match refusal {
         Refusal::NotFound => Status::NotFound,
@@ -66,21 +67,21 @@ pub(crate) fn refused<'a>(site: Site<'a>, refusal: Refusal, request: &Request) -
     response
 }
 
-/// The server has no place for this client.
+/// The server is full.
 pub(crate) fn full<'a>(site: Site<'a>, request: &Request) -> Response<'a> {
     let mut response = error(site, Status::Unavailable, Format::of(request));
     response.number("Retry-After", RETRY_WHEN_FULL);
     response
 }
 
-/// A method that the server knows and does not have. It must say which it has (RFC 9110 section 15.5.6).
+/// A known method that is not supported. The response must list those that are (RFC 9110 section 15.5.6).
 pub(crate) fn method_refused<'a>(site: Site<'a>, request: &Request) -> Response<'a> {
     let mut response = error(site, Status::MethodNotAllowed, Format::of(request));
     response.field("Allow", ALLOW);
     response
 }
 
-/// None of the bytes that were asked for is there (RFC 9110 section 15.5.17).
+/// None of the requested bytes exists (RFC 9110 section 15.5.17).
 pub(crate) fn unsatisfiable<'a>(site: Site<'a>, size: u64, request: &Request) -> Response<'a> {
     let mut range = b"bytes */".to_vec();
     push_decimal(&mut range, size);
@@ -89,18 +90,18 @@ pub(crate) fn unsatisfiable<'a>(site: Site<'a>, size: u64, request: &Request) ->
     response
 }
 
-/// The root is sent on to the one source that there is. Not for good: tomorrow it may be another.
+/// Redirects the root to the only source. Not permanently: tomorrow it may be another one.
 pub(crate) fn to_home<'a>(site: Site<'a>, home: &[u8], request: &Request) -> Response<'a> {
     let location = location(home, b"", query(request.target()));
     let mut response = redirect(site, Status::Found, &location, request);
     if site.settings.pages {
-        // A browser gets a page in its place.
+        // Browsers get a page instead.
         response.vary("Accept");
     }
     response
 }
 
-/// A folder is sent on to its name with a slash, without which the links in it would lead astray.
+/// Redirects a folder to its name with a slash. Relative links in it would lead astray without.
 pub(crate) fn to_folder<'a>(site: Site<'a>, folder: &[u8], request: &Request) -> Response<'a> {
     let location = location(folder, b"/", query(request.target()));
     redirect(site, Status::MovedPermanently, &location, request)
@@ -113,8 +114,8 @@ fn redirect<'a>(site: Site<'a>, status: Status, location: &[u8], request: &Reque
     response
 }
 
-/// The answer to `OPTIONS`: what may be asked, and to a browser's preflight what scripts may ask. It is
-/// the same for all targets, and does not say whether there is something at this one.
+/// The response to `OPTIONS`: the methods, and for the preflight of a browser what scripts may send. It is
+/// the same for all targets, and does not reveal whether they exist.
 pub(crate) fn options<'a>(site: Site<'a>, request: &Request) -> Response<'a> {
     let mut response = Response::new(site, Status::NoContent);
     response.field("Allow", ALLOW);
@@ -127,7 +128,13 @@ pub(crate) fn options<'a>(site: Site<'a>, request: &Request) -> Response<'a> {
     response
 }
 
-/// Writes a body that says the status.
+/// Writes the fields that every page for people has.
+pub(crate) fn describe(response: &mut Response<'_>) {
+    response.field("Content-Type", b"text/html; charset=utf-8");
+    response.field("Content-Security-Policy", &document::policy());
+}
+
+/// Writes a body with the status.
 fn write(response: &mut Response<'_>, format: Format) {
     let words = response.status.words();
     let text: Vec<u8> = match format {

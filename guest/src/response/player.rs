@@ -1,4 +1,4 @@
-//! The page of a source that a browser can play.
+//! Pages with a player, for sources that browsers can play.
 
 use alloc::vec::Vec;
 
@@ -9,6 +9,7 @@ use crate::response::body::Body;
 use crate::response::document::{self, Own, push_ancestors, push_size};
 use crate::response::escape::{push_html, push_link};
 use crate::response::message::{Response, Site};
+use crate::response::page;
 use crate::status::Status;
 
 /// A source that has a page.
@@ -20,7 +21,7 @@ pub(crate) struct Playable<'a> {
 }
 
 impl<'a> Playable<'a> {
-    /// The source of this name, if it is video, audio, or a stream in segments, which some browsers play.
+    /// The source of this name, if it is video, audio, or an HLS playlist, which some browsers play.
     pub(crate) fn of(name: &'a Name, facts: &'a Facts) -> Option<Self> {
         let media_type = facts.media_type.as_deref().unwrap_or_else(|| media_type::of(name));
         let element: &[u8] = match media_type::kind_of(media_type) {
@@ -32,27 +33,27 @@ impl<'a> Playable<'a> {
         Some(Self { name, element, facts })
     }
 
-    /// Its page. `at_root`: the page of the whole server, from which links lead through all of the name.
+    /// Its page.
     pub(crate) fn page<'s>(&self, site: Site<'s>, at: At) -> Response<'s> {
         let mut response = Response::new(site, Status::Ok);
-        document::describe(&mut response);
-        // What there is to say about the source changes, and a live one ends.
+        page::describe(&mut response);
+        // The page describes the source, which changes.
         response.field("Cache-Control", b"no-cache");
         if at == At::Root {
             response.vary("Accept");
         }
         let split = self.name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
         let (folder, file) = self.name.split_at(split);
-        let mut page = Vec::with_capacity(3 * 1024);
-        document::push_start(&mut page, file);
-        page.extend_from_slice(b"<h1>");
+        let mut text = Vec::with_capacity(3 * 1024);
+        document::push_start(&mut text, file);
+        text.extend_from_slice(b"<h1>");
         if at == At::Itself && site.settings.listing {
-            push_ancestors(&mut page, folder, Own::File);
+            push_ancestors(&mut text, folder, Own::File);
         }
-        push_html(&mut page, file);
-        page.extend_from_slice(b"</h1>\n");
-        self.push_player(&mut page, if at == At::Root { self.name } else { file });
-        response.body = Body::Text(page);
+        push_html(&mut text, file);
+        text.extend_from_slice(b"</h1>\n");
+        self.push_player(&mut text, if at == At::Root { self.name } else { file });
+        response.body = Body::Text(text);
         response
     }
 
@@ -80,11 +81,11 @@ impl<'a> Playable<'a> {
     }
 }
 
-/// Where a player's page is.
+/// The URL of a player's page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum At {
-    /// At the root, of a server that has this one source.
+    /// The root of a server that has only this source.
     Root,
-    /// At the source's own URL, with a query.
+    /// The URL of the source, with a query.
     Itself,
 }

@@ -1,5 +1,6 @@
-//! Bodies that do not fit one list of actions: what is left of one, and what it waits for.
+//! Bodies that do not fit one list of actions: the rest of one, and what it waits for.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::contract::Event;
@@ -10,10 +11,10 @@ use crate::response::stream::Stream;
 /// The rest of a body.
 #[derive(Debug)]
 pub(crate) enum Sending {
-    /// Of a source that grows, or is sent in chunks.
+    /// Of a source that grows, or that is sent in chunks.
     Source(Stream),
-    /// Of a folder's listing.
-    Listing(ListingStream),
+    /// Of a listing. Boxed, because sessions are moved often and few of them list.
+    Listing(Box<ListingStream>),
 }
 
 impl Sending {
@@ -25,7 +26,7 @@ impl Sending {
         }
     }
 
-    /// Sends what `event` has brought. None: it does not answer what was waited for.
+    /// Sends what `event` has brought. None if it does not answer the wait.
     pub(crate) fn resume(&mut self, event: Event, plan: &mut Plan) -> Option<Flow> {
         match (self, event) {
             (Self::Source(stream), Event::Available(window)) => Some(stream.pour(Vec::new(), window, plan)),

@@ -1,7 +1,7 @@
-//! Sources that are still growing, and those that are sent in chunks for another reason.
+//! Sources that still grow, and sources that are sent in chunks for another reason.
 //!
-//! Rule: the end of a source is said only when it is one. A stream that breaks ends with the connection
-//! and without a last chunk, which is how the client can tell (RFC 9112 section 8).
+//! Rule: a body is ended only where the source ends. A stream that breaks ends with the connection, without a
+//! last chunk, so that the client can tell (RFC 9112 section 8).
 
 use alloc::vec::Vec;
 use core::mem;
@@ -10,26 +10,33 @@ use crate::contract::{Span, Window};
 use crate::plan::{Flow, Plan};
 use crate::text::push_hex;
 
-/// How a body without a known length is delimited.
+/// How a body without a known length is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delimiter {
-    /// By chunks of at most so many bytes (RFC 9112 section 7.1).
+    /// In chunks of at most this many bytes (RFC 9112 section 7.1).
     Chunks(u64),
-    /// By the end of the connection, as HTTP/1.0 has it.
+    /// By the end of the connection, as in HTTP/1.0.
     Close,
 }
 
 impl Delimiter {
-    /// The largest chunk, and the most that is passed before the source's window is asked for again. A
-    /// ring of a few MiB may have moved on by then; a file has not, but other clients want their turn.
+    /// The largest chunk, and the most that is passed before the session asks for the window again. A ring
+    /// buffer of a few MiB may have moved on by then; a file has not, but other clients want their turn.
     pub(crate) const CHUNK: u64 = 1024 * 1024;
+
+    /// Writes the field for it, if there is one.
+    pub(crate) fn push_framing(self, header_section: &mut Vec<u8>) {
+        if self != Self::Close {
+            header_section.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+    }
 }
 
-/// The most chunks of one list of actions. A chunk is two actions; with what else a response needs this
-/// stays below the 64 that the contract allows.
+/// The limit on chunks in one list of actions. A chunk is two actions; with the rest of a response that stays
+/// below the 64 that the contract allows.
 const CHUNKS_PER_LIST: usize = 28;
 
-/// A body that is on its way.
+/// A body on its way out.
 #[derive(Debug)]
 pub(crate) struct Stream {
     /// The byte to send next.
@@ -38,7 +45,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Sends `lead`, and what the window has of the stream, as far as it fits into one list.
+    /// Sends `lead`, and then what the window has of the stream, as much as fits one list.
     pub(crate) fn pour(&mut self, mut lead: Vec<u8>, window: Window, plan: &mut Plan) -> Flow {
         if window.start > self.offset {
             return Flow::Broken;
@@ -61,7 +68,7 @@ impl Stream {
         if ended { Flow::Ended } else { Flow::Goes }
     }
 
-    /// How many of the chunks of one list a chunk counts for: a large one is the last.
+    /// How many chunks of a list a chunk counts for: a large one is the last.
     fn chunks_worth(&self, count: u64) -> usize {
         if count == Delimiter::CHUNK { CHUNKS_PER_LIST } else { 1 }
     }

@@ -1,6 +1,6 @@
 //! How long a connection lives (RFC 9112 section 9), and what the host is told about it.
 
-use multiclient_guest::contract::{Exchange, Remainder, Settings};
+use multiclient_guest::contract::{Exchange, Phase, Remainder, Settings};
 
 use crate::host::{Host, Input, Life, Response, check_ways, get, response_of};
 
@@ -48,6 +48,7 @@ fn any_number_of_requests_may_come_at_once() {
     let answer = host.whole(one.as_bytes()).output;
     for count in [2, 25, 3_000] {
         let life = host.whole(one.repeat(count).as_bytes());
+        assert_eq!(life.opened.len(), count, "nothing is opened but what was asked for");
         assert_eq!(life.output, answer.repeat(count));
         assert_eq!(life.closed, None);
     }
@@ -61,7 +62,7 @@ fn replies_that_need_no_source_do_not_overflow_a_list() {
     let answer = host.whole(one.as_bytes()).output;
     let life = host.whole(one.repeat(1_000).as_bytes());
     assert_eq!(life.output, answer.repeat(1_000));
-    assert_eq!(life.reports.len(), 1_000);
+    assert_eq!((life.reports.len(), life.opened.len()), (1_000, 0));
     assert_eq!(life.closed, None);
 }
 
@@ -107,6 +108,29 @@ fn half_a_request_is_not_answered() {
         let bytes = request.as_bytes()[..end].iter().map(|byte| Input::Bytes(vec![*byte]));
         let life = Host::default().live(bytes.chain([Input::Finish]));
         assert_eq!((life.text().as_str(), life.closed), ("", Some(Remainder::Nothing)), "{end}");
+    }
+}
+
+/// Whoever has begun a request must complete it in time, also after another one: the idle timeout is long.
+#[test]
+fn the_host_is_told_whether_a_request_has_begun() {
+    let (whole, body) = (get("/ten", ""), get("/ten", "Content-Length: 5\r\n"));
+    for (bytes, phase) in [
+        ("\r\n".to_owned(), Phase::Partial),
+        ("GET".to_owned(), Phase::Partial),
+        (whole.clone(), Phase::Idle),
+        (whole.clone() + "\r", Phase::Partial),
+        (whole.clone() + "\r\n", Phase::Idle),
+        (whole.clone() + "\r\nG", Phase::Partial),
+        (whole.clone() + "GET /ten HTTP/1.1\r\n", Phase::Partial),
+        (whole.repeat(40), Phase::Idle),
+        (whole.repeat(40) + "G", Phase::Partial),
+        (body.clone() + "hell", Phase::Partial),
+        (body.clone() + "hello", Phase::Idle),
+        (get("/ten", "Content-Length: 5\r\nExpect: 100-continue\r\n"), Phase::Partial),
+    ] {
+        assert_eq!(Host::default().whole(bytes.as_bytes()).phase, Some(phase), "{bytes:?}");
+        assert_eq!(Host::default().byte_by_byte(bytes.as_bytes()).phase, Some(phase), "{bytes:?}");
     }
 }
 

@@ -141,7 +141,7 @@ impl Host {
     }
 
     pub(crate) fn live(&self, inputs: impl Iterator<Item = Input>) -> Life {
-        let mut inputs: VecDeque<Input> = inputs.collect();
+        let mut inputs: VecDeque<Input> = inputs.skip_while(|input| matches!(input, Input::Turn)).collect();
         let settings = self.settings.clone();
         let mut session = match self.guard {
             Some(guard) => Session::guarded(settings, guard),
@@ -153,7 +153,8 @@ impl Host {
             Some(Input::Bytes(bytes)) => Event::Received(bytes),
             Some(Input::Finish) => Event::Finished,
             Some(Input::Stop) => Event::Stopping,
-            Some(Input::Turn) | None => return life,
+            Some(Input::Turn) => unreachable!("left out before"),
+            None => return life,
         };
         loop {
             let actions = session.advance(self.now, event);
@@ -265,12 +266,11 @@ impl Host {
         }
         let all = self.folders.get(&portion.folder).ok_or(Refusal::NotFound)?;
         let after = if self.cursor_sticks { &[] } else { &portion.after[..] };
-        let mut entries: Vec<Entry> = all.iter().filter(|entry| &entry.name[..] > after).cloned().collect();
+        let mut entries: Vec<&Entry> = all.iter().filter(|entry| &entry.name[..] > after).collect();
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let wanted = if portion.limit == 0 { self.portion } else { self.portion.min(portion.limit as usize) };
         let complete = entries.len() <= wanted;
-        entries.truncate(wanted);
-        Ok(Listing { entries, complete })
+        Ok(Listing { entries: entries.into_iter().take(wanted).cloned().collect(), complete })
     }
 }
 

@@ -1,15 +1,24 @@
 //! What holds for all bytes, however they arrive.
 
 use multiclient_guest::Session;
-use multiclient_guest::contract::{Dialect, Event, Remainder, Settings};
+use multiclient_guest::contract::{Dialect, Entry, Event, Remainder, Settings};
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::host::{Host, Input, Life, NOW, Response, Source, file, pattern};
 
 fn host(dialect: Dialect) -> Host {
-    let settings = Settings { dialect, listing: true, reports: true, ..Settings::default() };
-    let mut host = Host { settings, ..Host::default() };
+    let settings = Settings { dialect, listing: true, pages: true, reports: true, ..Settings::default() };
+    // Listings of more than one portion, and of more than one piece.
+    let mut host = Host { settings, portion: 7, ..Host::default() };
+    let entry = |number: u64| Entry {
+        name: format!("{number:0>3}{}.mp3", "<".repeat(248)).into(),
+        folder: number.is_multiple_of(5),
+        size: number,
+        modified: Some(NOW),
+    };
+    host.folders.insert(b"many".to_vec(), (0..20).map(entry).collect());
+    host.folders.insert(b"few".to_vec(), (0..3).map(entry).collect());
     let window = |start, end, is_final| multiclient_guest::contract::Window { start, end, is_final };
     let growth = vec![window(0, 5, false), window(3, 2_000, false), window(3, 2_500, true)];
     let mut live = Source { growth, ..file(&pattern(2_500)) };
@@ -32,6 +41,10 @@ fn request() -> impl Strategy<Value = String> {
         "/page",
         "/page/",
         "/sub/",
+        "/many/",
+        "/few/?sort=size&order=desc",
+        "/many/?m3u",
+        "/film.mp4?play",
         "/",
         "/nothing",
         "/secret",
@@ -60,6 +73,7 @@ fn request() -> impl Strategy<Value = String> {
         "Accept-Encoding: gzip, br;q=0.5",
         "Accept: application/json",
         "Accept: text/html",
+        "Accept: audio/x-mpegurl",
         "Content-Length: 5",
         "Transfer-Encoding: chunked",
         "Expect: 100-continue",
@@ -178,15 +192,33 @@ proptest! {
     fn a_server_that_stops_at_any_moment_still_gives_whole_replies(
         bytes in conversation(),
         cut in any::<prop::sample::Index>(),
+        home in any::<bool>(),
+        turns in 0..8_usize,
     ) {
-        let host = host(Dialect::Standard);
+        let mut host = host(Dialect::Standard);
+        host.settings.home = home.then(|| b"live.ts".to_vec());
         let (first, second) = bytes.split_at(cut.index(bytes.len()));
         let inputs = [first, second].map(|piece| Input::Bytes(piece.to_vec()));
         let [first, second] = inputs;
-        let inputs: Vec<Input> = [first, Input::Stop, second, Input::Finish].into_iter()
+        // The server stops at the wait of the client, or as many waits later.
+        let inputs: Vec<Input> = [first].into_iter()
+            .chain(vec![Input::Turn; turns])
+            .chain([Input::Stop, second, Input::Finish])
             .filter(|input| !matches!(input, Input::Bytes(bytes) if bytes.is_empty())).collect();
         let life = host.live(inputs.into_iter());
         prop_assert!(life.closed.is_some());
+        let mut rest = &life.output[..];
+        for report in &life.reports {
+            let method = if report.request.starts_with("HEAD ") { "HEAD" } else { "GET" };
+            let response = loop {
+                let (response, after) = Response::read(rest, method);
+                rest = after;
+                if response.status >= 200 {
+                    break response;
+                }
+            };
+            prop_assert!(response.complete || rest.is_empty());
+        }
     }
 
     #[test]
@@ -194,10 +226,39 @@ proptest! {
         let mut session = Session::new(Settings::default());
         session.advance(NOW, Event::Received(bytes));
         session.advance(NOW, Event::Listed(Err(multiclient_guest::contract::Refusal::Failed)));
+        session.advance(NOW, Event::Proceeded);
         let actions = session.advance(NOW, Event::Available(multiclient_guest::contract::Window {
             start: 5, end: 1, is_final: true,
         }));
         prop_assert!(!actions.is_empty());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_folder_is_listed_whole_whatever_a_portion_is(
+        count in 0..30_u64,
+        portion in 1..15_usize,
+        width in select(vec![4, 4, 4, 240]),
+        form in select(vec!["GET /f/ HTTP/1.1", "GET /f/ HTTP/1.0", "GET /f/?m3u HTTP/1.1"]),
+    ) {
+        let entry = |number: u64| Entry {
+            name: format!("{number:0>3}{}.mp3", "<".repeat(width)).into(), folder: false, size: number, modified: None,
+        };
+        let mut host = host(Dialect::Standard);
+        host.portion = portion;
+        host.folders.insert(b"f".to_vec(), (0..count).map(entry).collect());
+        let life = host.whole(format!("{form}\r\nHost: a\r\n\r\n").as_bytes());
+        let (response, rest) = Response::read(&life.output, "GET");
+        prop_assert!(response.complete && rest.is_empty());
+        prop_assert_eq!(life.listed.len() as u64, count.div_ceil(portion as u64).max(1));
+        let body = String::from_utf8_lossy(&response.body).into_owned();
+        let mut rest = body.as_str();
+        for number in 0..count {
+            rest = rest.split_once(&format!("{number:0>3}%3C")).expect("each comes after the one before").1;
+        }
     }
 }
 

@@ -8,12 +8,12 @@ use crate::response::listing::html::Html;
 use crate::response::listing::json;
 use crate::response::listing::playlist::Playlist;
 
-/// The entries of a portion. Most folders fit one, and can then be sorted and compared as a whole; with names
-/// of the greatest length it is less than 200 KiB.
+/// The number of entries in a portion. Most folders fit one, and can then be sorted and compared as a whole.
+/// Even with names of the greatest length it takes less than 200 KiB.
 const PORTION: u32 = 512;
 
-/// The length after which a piece of text ends. Each piece is a call and a write, so it should not be short;
-/// the instance, and the host for a client that does not read, hold one.
+/// The length at which a piece of text ends, plus one entry. Each piece costs a call and a write, so it
+/// should not be short; the instance holds one, and for a client that does not read the host holds one, too.
 const PIECE: usize = 32 * 1024;
 
 /// The first portion of a folder.
@@ -21,7 +21,7 @@ pub(crate) fn first(folder: &[u8]) -> Portion {
     Portion { folder: folder.to_vec(), after: Name::new(), limit: PORTION }
 }
 
-/// How a listing is written.
+/// The form of a listing.
 #[derive(Debug)]
 pub(crate) enum Form {
     Html(Html),
@@ -58,7 +58,7 @@ impl Form {
 /// What a listing needs to go on.
 #[derive(Debug)]
 pub(crate) enum Needs {
-    /// Another turn: there is more to write.
+    /// Another turn, because there is more to write.
     Time,
     /// More of the folder.
     Portion(Portion),
@@ -66,7 +66,7 @@ pub(crate) enum Needs {
     Nothing,
 }
 
-/// The portion does not come after the one before.
+/// The portion does not continue the one before.
 #[derive(Debug)]
 pub(crate) struct OutOfOrder;
 
@@ -85,25 +85,26 @@ pub(crate) struct ListingBody {
     stage: Stage,
 }
 
-/// What was written so far.
+/// How much was written so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Nothing,
-    /// The start, and no entry.
+    /// The start, but no entry.
     Start,
     Entries,
     All,
 }
 
 impl ListingBody {
-    /// The listing that begins with this portion of a folder, in the order in which the entries are.
+    /// The listing that begins with this portion of a folder. The entries stay in their order.
     pub(crate) fn new(form: Form, folder: Name, listing: Listing) -> Self {
         let Listing { entries, complete } = listing;
         let after = if complete { Name::new() } else { last(&entries) };
         Self { form, folder, entries, next: 0, after, complete, stage: Stage::Nothing }
     }
 
-    /// Takes the next portion. A host that sends the same one again would have the listing go on for ever.
+    /// Takes the next portion. Fails if it does not advance: otherwise a host that repeats itself would have
+    /// the listing go on for ever.
     pub(crate) fn resume(&mut self, listing: Listing) -> Result<(), OutOfOrder> {
         let Listing { entries, complete } = listing;
         let advances = entries.first().map_or(complete, |first| first.name > self.after);
@@ -126,7 +127,7 @@ impl ListingBody {
         }
     }
 
-    /// Writes the next piece, as far as there are entries for it.
+    /// Writes the next piece, as far as there are entries.
     pub(crate) fn piece(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         if self.stage == Stage::Nothing {

@@ -13,12 +13,12 @@ use crate::text::push_decimal;
 /// The page of a folder.
 #[derive(Debug)]
 pub(crate) struct Html {
-    /// The order of the entries. None: they come by name, because the folder does not fit one portion.
+    /// The order of the entries. None: by name, because the folder does not fit one portion.
     order: Option<Order>,
     /// Whether media files have pages with a player.
     players: bool,
-    /// Whether there may be media files, and so something for a playlist.
-    media: bool,
+    /// The number of media files so far, which a playlist would have.
+    media: u64,
     folders: u64,
     files: u64,
     bytes: u64,
@@ -26,10 +26,8 @@ pub(crate) struct Html {
 
 impl Html {
     /// The page of a folder whose entries come in this order.
-    pub(crate) fn new(order: Option<Order>, players: bool, entries: &[Entry]) -> Self {
-        let media =
-            order.is_none() || entries.iter().any(|entry| !entry.folder && is_media(media_type::kind(&entry.name)));
-        Self { order, players, media, folders: 0, files: 0, bytes: 0 }
+    pub(crate) fn new(order: Option<Order>, players: bool) -> Self {
+        Self { order, players, media: 0, folders: 0, files: 0, bytes: 0 }
     }
 
     pub(crate) fn push_start(&self, out: &mut Vec<u8>, folder: &[u8]) {
@@ -38,9 +36,6 @@ impl Html {
         out.extend_from_slice(b"<h1>");
         push_ancestors(out, folder, Own::Folder);
         out.extend_from_slice(b"</h1>\n");
-        if self.media {
-            out.extend_from_slice(b"<p><a href=\"?m3u\" rel=\"nofollow\">Playlist</a>\n");
-        }
         if self.order.is_none() {
             out.extend_from_slice(b"<p>This folder is too large to be sorted; it is listed by name.\n");
         }
@@ -51,7 +46,8 @@ impl Html {
         out.extend_from_slice(b"\n<tbody>\n");
     }
 
-    /// Writes the head of a column: a link to the order by it, or to the opposite of the one that there is.
+    /// Writes the heading of a column. It links to the order by that column, or to its reverse if that is the
+    /// current order.
     fn push_heading(&self, out: &mut Vec<u8>, key: Key, parameter: &str, words: &str) {
         out.extend_from_slice(b"<th>");
         let Some(order) = self.order else {
@@ -82,7 +78,9 @@ impl Html {
         out.extend_from_slice(if entry.folder { b"/\">" } else { b"\">" });
         push_html(out, &entry.name);
         out.extend_from_slice(if entry.folder { b"/</a>" } else { b"</a>" });
-        if self.players && !entry.folder && is_media(kind) {
+        let is_media = !entry.folder && matches!(kind, Kind::Video | Kind::Audio);
+        self.media += u64::from(is_media);
+        if self.players && is_media {
             out.extend_from_slice(b"<a class=\"p\" href=\"");
             push_link(out, &entry.name);
             out.extend_from_slice("?play\" rel=\"nofollow\" title=\"Play\">\u{25b6}</a>".as_bytes());
@@ -111,12 +109,11 @@ impl Html {
             out.extend_from_slice(b", ");
             push_size(out, self.bytes);
         }
+        if self.media > 0 {
+            out.extend_from_slice(b", <a href=\"?m3u\" rel=\"nofollow\">playlist</a>");
+        }
         out.push(b'\n');
     }
-}
-
-fn is_media(kind: Kind) -> bool {
-    matches!(kind, Kind::Video | Kind::Audio)
 }
 
 fn push_count(out: &mut Vec<u8>, count: u64, one: &str, many: &str) {

@@ -7,12 +7,12 @@ use crate::date::{self, seconds};
 use crate::response::escape::{push_json, push_link};
 use crate::text::push_decimal;
 
-/// Begins the one object that there is.
+/// Begins the object.
 pub(crate) fn push_start(out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"entries\":[");
 }
 
-/// Writes an entry. A name that is not UTF-8 cannot be written in JSON; the link always works.
+/// Writes an entry. JSON cannot express a name that is not UTF-8; its link always works.
 pub(crate) fn push_entry(out: &mut Vec<u8>, entry: &Entry, is_first: bool) {
     if !is_first {
         out.push(b',');
@@ -36,7 +36,7 @@ pub(crate) fn push_entry(out: &mut Vec<u8>, entry: &Entry, is_first: bool) {
     out.push(b'}');
 }
 
-/// Ends the object. A listing that breaks off does not come to this, and is not JSON.
+/// Ends the object. A listing that breaks off does not get here, and is not valid JSON.
 pub(crate) fn push_end(out: &mut Vec<u8>) {
     out.extend_from_slice(b"],\"complete\":true}\n");
 }

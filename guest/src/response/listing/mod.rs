@@ -1,7 +1,7 @@
 //! What is in a folder: as a page, as JSON, or as a playlist.
 //!
-//! Rule: a folder of any size is listed whole, in portions and in pieces. Neither more than a portion of
-//! it nor more than a piece of its text is ever held.
+//! Rule: a folder of any size is listed completely, in portions and pieces. A session never holds more than
+//! one portion of the folder and one piece of the text.
 
 mod body;
 mod html;

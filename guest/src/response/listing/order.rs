@@ -1,6 +1,6 @@
-//! In which order a folder is listed that fits one portion.
+//! The order of a folder that fits one portion.
 //!
-//! Rule: folders come first in every order, and the name decides between equals.
+//! Rule: folders come first in every order, and names decide between equals.
 
 use core::cmp::Ordering;
 
@@ -23,10 +23,10 @@ pub(crate) struct Order {
 }
 
 impl Order {
-    /// By name, as people expect it who have not asked for anything.
+    /// By name, the order where the client asks for none.
     pub(crate) const USUAL: Self = Self { key: Key::Name, descending: false };
 
-    /// The order that a target asks for. None: it asks for none that there is.
+    /// The order that a target asks for. None if it asks for none, or for one that does not exist.
     pub(crate) fn asked(target: &[u8]) -> Option<Self> {
         let key = match parameter(target, b"sort")? {
             b"name" => Key::Name,

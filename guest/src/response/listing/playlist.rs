@@ -15,8 +15,8 @@ pub(crate) struct Playlist {
 }
 
 impl Playlist {
-    /// The playlist of a folder on a server of this origin. A player that has saved the list, or got it on
-    /// its standard input, has nothing that relative links could be relative to.
+    /// The playlist of a folder on a server of this origin. A player that reads the list from a file or from
+    /// its standard input cannot resolve relative links.
     pub(crate) fn new(origin: Option<Vec<u8>>, folder: &[u8]) -> Self {
         let base = origin.map(|mut base| {
             base.push(b'/');
@@ -29,7 +29,7 @@ impl Playlist {
         Self { base }
     }
 
-    /// Writes the line that playlists begin with.
+    /// Writes the first line.
     pub(crate) fn push_start(out: &mut Vec<u8>) {
         out.extend_from_slice(b"#EXTM3U\n");
     }
@@ -39,7 +39,7 @@ impl Playlist {
         if entry.folder || !matches!(media_type::kind(&entry.name), Kind::Video | Kind::Audio) {
             return;
         }
-        // -1: the length is not known.
+        // -1: the duration is not known.
         out.extend_from_slice(b"#EXTINF:-1,");
         let is_control = |byte: &u8| *byte < b' ' || *byte == 0x7f;
         out.extend(entry.name.iter().map(|byte| if is_control(byte) { b' ' } else { *byte }));

@@ -1,4 +1,4 @@
-//! A listing on the wire, when it does not fit one piece.
+//! A listing on the wire, if it does not fit one piece.
 
 use alloc::vec::Vec;
 
@@ -8,7 +8,7 @@ use crate::response::listing::body::{ListingBody, Needs};
 use crate::response::stream::Delimiter;
 use crate::text::push_hex;
 
-/// The rest of a listing and how its end is told.
+/// The rest of a listing, and how it is framed.
 #[derive(Debug)]
 pub(crate) struct ListingStream {
     pub(crate) body: ListingBody,
@@ -16,7 +16,7 @@ pub(crate) struct ListingStream {
 }
 
 impl ListingStream {
-    /// Sends the header section, and the piece that was written to know that it is not all.
+    /// Sends the header section and the first piece.
     pub(crate) fn begin(&mut self, header_section: Vec<u8>, piece: &[u8], plan: &mut Plan) -> Flow {
         self.push(header_section, piece, plan)
     }
@@ -29,7 +29,7 @@ impl ListingStream {
         }
     }
 
-    /// Goes on after its turn has come, or with a further portion. None: the event is neither.
+    /// Goes on with the next turn or the next portion. None if the event is neither.
     pub(crate) fn resume(&mut self, event: Event, plan: &mut Plan) -> Option<Flow> {
         match (self.body.needs(), event) {
             (Needs::Time, Event::Proceeded) => {}
