@@ -143,10 +143,10 @@ impl Parser for Matroska {
 impl Matroska {
     /// Leaves the group and the cluster that end before `at`.
     fn leave(&mut self, at: u64, out: &mut Out) {
-        if let Some(group) = self.group.take_if(|group| at >= group.end) {
-            if let Some(track) = group.track {
-                self.block(group.at, track, !group.has_reference, out);
-            }
+        if let Some(group) = self.group.take_if(|group| at >= group.end)
+            && let Some(track) = group.track
+        {
+            self.block(group.at, track, !group.has_reference, out);
         }
         self.cluster.take_if(|cluster| cluster.end.is_some_and(|end| at >= end));
     }
