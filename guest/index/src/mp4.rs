@@ -32,11 +32,12 @@ static SIGNATURE: Signature = Signature {
     },
 };
 
+/// Files begin with a short box of one of these types, segments of a stream with the other.
 fn probe(bytes: &[u8]) -> Probe {
-    match bytes.get(4..8) {
-        Some(kind) => Probe::is(matches!(kind, b"ftyp" | b"styp")),
-        None if bytes.first().is_none_or(|first| *first == 0) => Probe::Pending,
-        None => Probe::No,
+    match (bytes.first(), bytes.get(4..8)) {
+        (Some(1..), _) => Probe::No,
+        (_, Some(kind)) => Probe::is(matches!(kind, b"ftyp" | b"styp")),
+        (_, None) => Probe::Pending,
     }
 }
 
