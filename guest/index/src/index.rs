@@ -65,10 +65,10 @@ impl Index {
 
     /// The source has ended: what follows from that.
     pub fn finish(&mut self) -> Vec<Mark> {
-        if let Stage::Probing(beginning) = &mut self.stage {
-            if let Some(format) = beginning.extend(&[], Ends::Here) {
-                self.begin(format);
-            }
+        if let Stage::Probing(beginning) = &mut self.stage
+            && let Some(format) = beginning.extend(&[], Ends::Here)
+        {
+            self.begin(format);
         }
         self.stage = Stage::Blind;
         self.out.take()

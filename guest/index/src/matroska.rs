@@ -68,6 +68,9 @@ mod id {
     pub(super) const REFERENCE_BLOCK: u32 = 0xFB;
 }
 
+/// More tracks than anybody has; others are passed over.
+const MOST_TRACKS: usize = 64;
+
 /// An element's identifier and size have together at least this many bytes.
 const LEAST_HEADER: usize = 2;
 
@@ -143,10 +146,10 @@ impl Parser for Matroska {
 impl Matroska {
     /// Leaves the group and the cluster that end before `at`.
     fn leave(&mut self, at: u64, out: &mut Out) {
-        if let Some(group) = self.group.take_if(|group| at >= group.end) {
-            if let Some(track) = group.track {
-                self.block(group.at, track, !group.has_reference, out);
-            }
+        if let Some(group) = self.group.take_if(|group| at >= group.end)
+            && let Some(track) = group.track
+        {
+            self.block(group.at, track, !group.has_reference, out);
         }
         self.cluster.take_if(|cluster| cluster.end.is_some_and(|end| at >= end));
     }
@@ -279,7 +282,7 @@ impl Document {
             _ => {
                 if id == id::TRACKS {
                     let entries = Elements(content).filter(|child| child.id == id::TRACK_ENTRY);
-                    self.tracks = entries.map(|entry| Track::read(entry.content)).collect();
+                    self.tracks = entries.map(|entry| Track::read(entry.content)).take(MOST_TRACKS).collect();
                 }
                 self.children.extend_from_slice(whole);
             }
@@ -289,15 +292,13 @@ impl Document {
 
     /// Adds an Info element without a duration, and without a checksum, which would not be right any more.
     fn add_info(&mut self, content: &[u8]) {
-        let kept: Vec<&[u8]> = Elements(content)
-            .filter(|child| !matches!(child.id, id::DURATION | id::CRC_32 | id::VOID))
-            .map(|child| child.whole)
-            .collect();
-        let kept = kept.concat();
+        let is_kept = |child: &Element<'_>| !matches!(child.id, id::DURATION | id::CRC_32 | id::VOID);
+        let kept = || Elements(content).filter(is_kept).map(|child| child.whole);
+        let length: usize = kept().map(<[u8]>::len).sum();
         const EIGHT_BYTES: u64 = 1 << 56;
         self.children.extend(id::INFO.to_be_bytes());
-        self.children.extend((EIGHT_BYTES | kept.len() as u64).to_be_bytes());
-        self.children.extend(kept);
+        self.children.extend((EIGHT_BYTES | length as u64).to_be_bytes());
+        self.children.extend(kept().flatten());
     }
 
     fn header(&self) -> Header {

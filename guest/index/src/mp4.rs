@@ -32,13 +32,17 @@ static SIGNATURE: Signature = Signature {
     },
 };
 
+/// Files begin with a short box of one of these types, segments of a stream with the other.
 fn probe(bytes: &[u8]) -> Probe {
-    match bytes.get(4..8) {
-        Some(kind) => Probe::is(matches!(kind, b"ftyp" | b"styp")),
-        None if bytes.first().is_none_or(|first| *first == 0) => Probe::Pending,
-        None => Probe::No,
+    match (bytes.first(), bytes.get(4..8)) {
+        (Some(1..), _) => Probe::No,
+        (_, Some(kind)) => Probe::is(matches!(kind, b"ftyp" | b"styp")),
+        (_, None) => Probe::Pending,
     }
 }
+
+/// More tracks than anybody has; others are passed over.
+const MOST_TRACKS: usize = 64;
 
 /// The size and type of a box (section 4.2).
 const BOX_HEADER: usize = 8;
@@ -129,6 +133,7 @@ impl Mp4 {
         let begin = self.fragment.take().unwrap_or(unit.at);
         let Some(movie) = &self.movie else { return Ok(()) };
         let mut is_join = false;
+        let mut patched = None;
         for traf in children(unit.bytes).filter(|child| &child.kind == b"traf") {
             let run = movie.run(&traf).ok_or(Loss::Malformed)?;
             is_join |= run.begins_with_sync && movie.is_leading(run.track);
@@ -136,9 +141,13 @@ impl Mp4 {
                 if began.saturating_add(base.position) != unit.at {
                     return Err(Loss::Unjoinable);
                 }
-                let offset = unit.at.saturating_add(base.header_at as u64);
-                out.patch(Patch { offset, bytes: base.relative });
+                let patched = patched.get_or_insert_with(|| unit.bytes.to_vec());
+                let place = patched.get_mut(base.header_at..base.header_at + base.relative.len());
+                place.ok_or(Loss::Malformed)?.copy_from_slice(&base.relative);
             }
+        }
+        if let Some(bytes) = patched {
+            out.patch(Patch { offset: unit.at, bytes });
         }
         if is_join {
             out.join(begin);
@@ -153,7 +162,7 @@ impl Movie {
         let mut defaults = Vec::new();
         for child in moov {
             match &child.kind {
-                b"trak" => {
+                b"trak" if movie.tracks.len() < MOST_TRACKS => {
                     let (track, has_samples) = read_track(child.children())?;
                     movie.tracks.push(track);
                     movie.has_samples |= has_samples;
@@ -161,7 +170,7 @@ impl Movie {
                 b"mvex" => {
                     movie.fragmented = true;
                     let extends = child.children().filter(|child| &child.kind == b"trex");
-                    defaults.extend(extends.filter_map(|child| read_extends(child.content)));
+                    defaults.extend(extends.filter_map(|child| read_extends(child.content)).take(MOST_TRACKS));
                 }
                 _ => {}
             }

@@ -75,7 +75,7 @@ impl Parser for Multipart {
 
 impl Multipart {
     fn first_delimiter(&mut self, unit: Unit<'_>, out: &mut Out) -> Step {
-        let Some((line, _)) = split_line(unit.bytes) else { return Step::again(unit.bytes.len() + 1) };
+        let Some(line) = whole_line(unit.bytes) else { return Step::again(unit.bytes.len() + 1) };
         self.delimiter = line.to_vec();
         let media_type = media_type(boundary(line).unwrap_or_default());
         out.header(unit.at, Header { bytes: Vec::new(), format: "multipart", media_type });
@@ -90,11 +90,11 @@ impl Multipart {
     }
 
     fn header_line(&mut self, unit: Unit<'_>, length: Option<u64>) -> Step {
-        match split_line(unit.bytes) {
+        match whole_line(unit.bytes) {
             None if unit.bytes.len() < LONGEST_LINE => Step::again(unit.bytes.len() + 1),
             None => self.body(unit, None),
-            Some(([], _)) => self.body(unit, length),
-            Some((line, _)) => {
+            Some([]) => self.body(unit, length),
+            Some(line) => {
                 let said = value_of(line, "content-length").and_then(|value| value.parse().ok());
                 self.state = State::Header(said.or(length));
                 Step::read(unit, 1)
@@ -115,12 +115,17 @@ impl Multipart {
         if !self.delimiter.starts_with(so_far) {
             return Step::find(b'-', 1);
         }
-        match split_line(unit.bytes) {
-            Some((line, _)) if line == self.delimiter => self.part(unit, out),
+        match whole_line(unit.bytes) {
+            Some(line) if line == self.delimiter => self.part(unit, out),
             None if unit.bytes.len() < wanted => Step::again(unit.bytes.len() + 1),
             _ => Step::find(b'-', 1),
         }
     }
+}
+
+/// A line without its end, if that is the last byte: a unit grows byte by byte.
+fn whole_line(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
 /// What is before the first line end, and what is behind it.

@@ -26,6 +26,7 @@ pub(crate) struct Out {
     joinable: bool,
     /// The last offset that a mark had.
     last: u64,
+    last_join: Option<u64>,
     /// No join comes before this offset.
     earliest_join: u64,
 }
@@ -38,6 +39,7 @@ impl Out {
             header_bytes: 0,
             joinable: false,
             last: 0,
+            last_join: None,
             earliest_join: 0,
         }
     }
@@ -77,16 +79,19 @@ impl Out {
         if self.joinable && at >= self.earliest_join {
             self.marks.push(Mark::Join(Join { offset: at, preface: preface() }));
             self.last = at;
+            self.last_join = Some(at);
             self.earliest_join = at.saturating_add(gap.max(LEAST_GAP));
         }
     }
 
     /// Another stream begins at `at`.
     pub(crate) fn end(&mut self, at: u64) {
+        // A join may have been seen in what turned out to be the next beginning.
+        let after_join = self.last_join.map_or(0, |last| last.saturating_add(1));
         self.last = self.last.max(at);
         self.marks.push(Mark::End(self.last));
         self.joinable = false;
-        self.earliest_join = self.earliest_join.max(at);
+        self.earliest_join = after_join.max(at);
     }
 
     pub(crate) fn patch(&mut self, patch: Patch) {

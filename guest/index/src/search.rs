@@ -52,8 +52,7 @@ mod tests {
                 let other = byte ^ 0x81;
                 assert_eq!(find_byte(byte, &vec![other; length]), None);
                 for at in 0..length {
-                    let mut bytes = vec![other; length];
-                    bytes[at..].fill(byte);
+                    let bytes: Vec<u8> = (0..length).map(|place| if place < at { other } else { byte }).collect();
                     assert_eq!(find_byte(byte, &bytes), Some(at), "{byte} at {at} of {length}");
                 }
             }

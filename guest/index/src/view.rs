@@ -15,22 +15,27 @@ pub(crate) struct View<'a> {
     new: &'a [u8],
     /// How many of all bytes have been read.
     read: usize,
+    /// How long the unit is for which there were too few.
+    wanted: usize,
 }
 
 impl<'a> View<'a> {
     pub(crate) fn new(old: Vec<u8>, new: &'a [u8]) -> Self {
-        Self { kept: old.len(), old, new, read: 0 }
+        Self { kept: old.len(), old, new, read: 0, wanted: 0 }
     }
 
     /// The next `count` bytes in one piece, if there are so many.
     pub(crate) fn unit(&mut self, count: usize) -> Option<&[u8]> {
+        self.wanted = count;
         if let Some(at) = self.read.checked_sub(self.kept) {
             return self.new.get(at..)?.get(..count);
         }
         let end = self.read.checked_add(count)?;
         if end > self.old.len() {
             let copied = self.old.len() - self.kept;
-            self.old.extend_from_slice(self.new.get(copied..end - self.kept)?);
+            let copied = self.new.get(copied..end - self.kept)?;
+            self.old.reserve_exact(copied.len());
+            self.old.extend_from_slice(copied);
         }
         self.old.get(self.read..end)
     }
@@ -77,6 +82,12 @@ impl<'a> View<'a> {
         };
         if unread.is_empty() && self.old.is_empty() && self.old.capacity() > KEPT_CAPACITY {
             return Vec::new();
+        }
+        let length = self.old.len() + unread.len();
+        if length > self.old.capacity() {
+            // Twice as much, as always, but never more than the unit will have.
+            let capacity = self.wanted.min(2 * length).max(length);
+            self.old.reserve_exact(capacity - self.old.len());
         }
         self.old.extend_from_slice(unread);
         self.old

@@ -134,6 +134,57 @@ fn late_viewers_of_pictures_decode_everything() {
     }
 }
 
+#[test]
+fn pictures_are_told_without_the_help_of_the_multiplexer() {
+    if !has_ffmpeg() {
+        return;
+    }
+    for arguments in [
+        "-c:v libx264 -preset ultrafast -bf 2 -g 25 -pix_fmt yuv420p -c:a aac -f mpegts",
+        "-c:v libx264 -preset veryfast -g 25 -x264-params open-gop=1 -an -f mpegts",
+        "-c:v libx265 -preset ultrafast -x265-params keyint=25:log-level=none -an -f mpegts",
+        "-c:v mpeg2video -bf 2 -g 25 -c:a mp2 -f mpegts",
+    ] {
+        let mut source = encode(arguments);
+        let told = Host::of(&source, Limits::default(), [LARGEST_PIECE]).runs().remove(0).joins;
+        for packet in source.chunks_mut(188) {
+            // The random access indicator of a packet that has an adaptation field.
+            if packet[3] & 0x20 != 0 && packet[4] > 0 {
+                packet[5] &= !0x40;
+            }
+        }
+        let seen = Host::of(&source, Limits::default(), [LARGEST_PIECE]).runs().remove(0).joins;
+        assert_eq!(seen, told, "{arguments}");
+    }
+}
+
+#[test]
+fn viewers_of_a_second_producer_decode_everything() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let aac = "-c:a aac -b:a 64k";
+    for (first, second) in [
+        (
+            format!("{H264} {aac} -movflags frag_keyframe+empty_moov -f mp4"),
+            "-c:v libx264 -preset ultrafast -g 10 -an -movflags frag_keyframe+empty_moov -f mp4",
+        ),
+        (format!("{H264} {aac} -f matroska"), "-c:v libx264 -preset ultrafast -g 10 -an -f matroska"),
+        (format!("{H264} {aac} -f flv"), "-c:v libx264 -preset ultrafast -g 10 -an -f flv"),
+        ("-vn -c:a flac -f flac".into(), "-vn -ac 2 -c:a flac -f flac"),
+        ("-vn -c:a libvorbis -f ogg".into(), "-vn -ac 2 -c:a libopus -f ogg"),
+    ] {
+        let first = encode(&first);
+        let host =
+            Host::of(&[&first[..first.len() * 2 / 3], &encode(second)].concat(), Limits::default(), [LARGEST_PIECE]);
+        let runs = host.runs();
+        assert_eq!(runs.len(), 2, "{second}");
+        let join = &runs[1].joins[runs[1].joins.len() / 2];
+        let case = Case { arguments: second, format: "", media_type: "", has_video: false, joins: ANYWHERE };
+        assert_eq!(decode(&case, &host.composed(&runs[1], join)), "", "{second}");
+    }
+}
+
 /// Encodes six seconds, joins them, and decodes what comes of it.
 fn check(case: &Case<'_>) {
     if !has_ffmpeg() {

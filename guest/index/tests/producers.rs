@@ -37,12 +37,14 @@ fn a_second_stream_ends_the_first_and_can_be_joined() {
 fn a_producer_may_be_cut_off_anywhere() {
     for name in UNCHAINED {
         let (whole, once) = (stream(name), runs(stream(name)).remove(0));
-        let begun = once.joins[0].offset as usize + 8;
+        // The first join is known by then.
+        let begun = once.joins[0].offset as usize + 24;
         for length in (begun..whole.len()).step_by(13) {
             let runs = runs(&[&whole[..length], whole].concat());
             assert_eq!(runs.len(), 2, "{name}, cut off at {length}");
             let end = runs[0].end.unwrap_or_else(|| panic!("{name}, cut off at {length}: no end"));
-            assert_eq!(end, length as u64, "{name}");
+            // A join may have been seen in the beginning of the next, before it was known to be one.
+            assert!((length..length + 16).contains(&(end as usize)), "{name}, cut off at {length}: ends at {end}");
             assert_eq!(runs[1].header, once.header, "{name}, cut off at {length}");
             assert_eq!(runs[1].joins, moved(&once.joins, length), "{name}, cut off at {length}");
         }
