@@ -37,6 +37,9 @@ pub enum Ended {
     ShutDown,
     /// The client was disconnected right after it was accepted.
     Rejected(Rejection),
+    /// The server was full, and the client gave way to a new one: of all clients that were between two
+    /// requests or had sent nothing yet, it had been silent longest.
+    Displaced,
     /// The host failed. Always worth a report.
     HostFault(String),
 }
@@ -162,7 +165,7 @@ impl Closed {
 
 impl Ended {
     /// All that [`kind`](Self::kind) can be.
-    pub(crate) const KINDS: [&str; 10] = [
+    pub(crate) const KINDS: [&str; 11] = [
         "finished",
         "disconnected",
         "timed-out",
@@ -172,6 +175,7 @@ impl Ended {
         "source-failed",
         "shut-down",
         "rejected",
+        "displaced",
         "host-fault",
     ];
 
@@ -187,6 +191,7 @@ impl Ended {
             Self::SourceFailed(_) => "source-failed",
             Self::ShutDown => "shut-down",
             Self::Rejected(_) => "rejected",
+            Self::Displaced => "displaced",
             Self::HostFault(_) => "host-fault",
         }
     }
@@ -257,6 +262,7 @@ impl fmt::Display for Ended {
             Self::SourceFailed(how) => write!(f, "source failed: {how}"),
             Self::ShutDown => f.write_str("shut down"),
             Self::Rejected(reason) => write!(f, "rejected: {reason}"),
+            Self::Displaced => f.write_str("displaced: the server is full, and it was silent longest"),
             Self::HostFault(what) => write!(f, "host fault: {what}"),
         }
     }

@@ -208,6 +208,14 @@ pub(crate) const ACCEPTS_AT_STOP: usize = BACKLOG as usize;
 /// after a second, so a short queue is seen as a slow server.
 pub(crate) const BACKLOG: i32 = 4_096;
 
+/// How long a newcomer waits for the place of a client that was asked to give way. It leaves at its next turn,
+/// unless bytes of it have come by then; a turn is two milliseconds at most.
+pub(crate) const GIVE_WAY: Duration = Duration::from_millis(20);
+
+/// How many silent clients are asked to give way to one newcomer. Whoever stays is in the middle of
+/// something by then; that several in a row are is a server that is busy with all of them.
+pub(crate) const GIVE_WAY_ATTEMPTS: usize = 3;
+
 /// How long accepting rests when the process or the system is short of descriptors or memory. Each
 /// client that ends in the meantime gives one back.
 pub(crate) const ACCEPT_REST: Duration = Duration::from_millis(50);

@@ -94,6 +94,7 @@ mod tests {
                 None,
                 "rejected: the server is full",
             ),
+            (Ended::Displaced, "displaced", None, None, "displaced: the server is full, and it was silent longest"),
         ] {
             let mut line = String::new();
             let closed = Closed { ended, ..Closed::rejected(1, None, Rejection::MaxClients) };

@@ -16,6 +16,7 @@ use super::buffer::with_buffer;
 use super::failed::lost;
 use super::pace::Pace;
 use super::shared::{Shared, Stop};
+use super::silent::Silent;
 use super::wait::until;
 use crate::contract::{Event, Facts, Found, Phase, Portion};
 use crate::ended::{Breach, Closed, Ended, Limit, Timeout};
@@ -37,6 +38,7 @@ pub(crate) struct Client {
     pub(crate) socket: Socket,
     pub(crate) shared: Arc<Shared>,
     pub(crate) slow_lane: Arc<SlowLane>,
+    pub(crate) silent: Arc<Silent>,
     pub(crate) stop: watch::Receiver<Stop>,
 }
 
@@ -291,9 +293,19 @@ impl Connection {
         };
         // The socket may have been filled since it was registered; the attempt that follows finds out.
         self.unread = true;
-        let Client { socket, stop, .. } = &mut self.client;
+        let Client { number, admission, socket, silent, stop, .. } = &mut self.client;
         let woken = if self.stopping == Stopping::Told { Stop::Now } else { Stop::Drain };
-        until(socket.readable(), asking.since + patience, timeout, stop, woken).await
+        let bytes = until(socket.readable(), asking.since + patience, timeout, stop, woken);
+        if asking.phase == Phase::Partial && self.sandbox.is_some() {
+            return bytes.await;
+        }
+        // In the middle of nothing: the place may go to somebody else.
+        let displaced = silent.gives_way(admission.place(), *number, asking.since);
+        tokio::select! {
+            biased;
+            bytes = bytes => bytes,
+            () = displaced => if socket.has_unread() { Ok(()) } else { Err(Ended::Displaced) },
+        }
     }
 
     fn open(&mut self, name: &[u8]) -> Result<Plan, Ended> {

@@ -9,5 +9,6 @@ pub mod listen;
 mod pace;
 pub(crate) mod server;
 pub(crate) mod shared;
+mod silent;
 mod transfer;
 mod wait;

@@ -21,6 +21,7 @@ use crate::serve::accept::{self, Acceptor};
 use crate::serve::admission::Summary;
 use crate::serve::shared::{OtherLimits, Shared, Stop};
 use crate::settings::Settings;
+use crate::socket;
 use crate::sources::Sources;
 
 /// A server that is being set up: what it serves, how, and who is told of it.
@@ -113,15 +114,19 @@ impl Server {
                 .enable_time()
                 .build()?;
             let slow_lane = Arc::default();
+            let silent = shared.admissions.add_loop();
+            let inside = runtime.enter();
             for listener in &listeners {
                 let acceptor = Acceptor {
-                    listener: listener.try_clone()?,
+                    listener: socket::register(listener.try_clone()?)?,
                     shared: Arc::clone(&shared),
                     slow_lane: Arc::clone(&slow_lane),
+                    silent: Arc::clone(&silent),
                     stop: stop.subscribe(),
                 };
                 runtime.spawn(acceptor.run());
             }
+            drop(inside);
             loops.push(runtime);
         }
         Ok(Running { shared, stop, addresses, loops })
