@@ -76,6 +76,8 @@ pub enum Rejection {
 pub enum Limit {
     /// Memory of its instance, in bytes.
     Memory(u64),
+    /// Memory of all clients together, in bytes.
+    TotalMemory(u64),
     /// CPU time for one event.
     Cpu(Duration),
     /// CPU time without a byte moved to or from its client.
@@ -208,6 +210,7 @@ impl Ended {
             },
             Self::OverLimit { limit, .. } => match limit {
                 Limit::Memory(_) => "memory",
+                Limit::TotalMemory(_) => "total-memory",
                 Limit::Cpu(_) => "cpu",
                 Limit::IdleCpu(_) => "idle-cpu",
                 Limit::ActionBytes(_) => "action-bytes",
@@ -242,8 +245,8 @@ impl Ended {
     /// Whether it is the guest's doing.
     pub fn is_guests_fault(&self) -> bool {
         match self {
-            // The client reads too slowly, or too many other guests compute.
-            Self::OverLimit { limit: Limit::Lag | Limit::SlowLane, .. } => false,
+            // The client reads too slowly, or the others take too much.
+            Self::OverLimit { limit: Limit::Lag | Limit::SlowLane | Limit::TotalMemory(_), .. } => false,
             Self::OverLimit { .. } | Self::Trapped { .. } | Self::Breach(_) => true,
             _ => false,
         }
@@ -318,6 +321,7 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory(bytes) => write!(f, "memory {}", Size(*bytes)),
+            Self::TotalMemory(bytes) => write!(f, "memory of all clients {}", Size(*bytes)),
             Self::Cpu(time) => write!(f, "cpu {} for one event", Took(*time)),
             Self::IdleCpu(time) => write!(f, "cpu {} without a byte moved", Took(*time)),
             Self::ActionBytes(bytes) => write!(f, "{} for a list of actions", Size(*bytes)),

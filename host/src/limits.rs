@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine;
+
 /// What one client, and all of them together, may take. `Limits::default()` is what the program uses.
 ///
 /// Each field is a flag of the program of the same name, and the word in the log when it is reached.
@@ -38,6 +40,13 @@ pub struct Limits {
     /// Bytes of all memories and tables of one guest instance. The built-in guest starts with 2 pages of
     /// 64 KiB.
     pub memory: u64,
+
+    /// Bytes of the memory of all clients together: of their guests, and what the host holds for each beyond
+    /// a little. Whoever would exceed it is told that the server is full, or is disconnected if that is too
+    /// late; nobody else notices. The default is half of what the machine has, or its control group if that is
+    /// less: the rest is for the program itself, for what the kernel holds of each connection, and for the
+    /// files that are served. At least 2 MiB.
+    pub total_memory: Option<u64>,
 
     /// CPU time for one event. A header section is parsed in about 10 µs, so this is thousands of times
     /// what is needed, and still short enough that a guest in an endless loop is soon gone.
@@ -118,6 +127,7 @@ impl Default for Limits {
             reserve: 16,
             faults: Some(8),
             memory: 8 << 20,
+            total_memory: machine::memory().map(|bytes| bytes / 2),
             cpu: Duration::from_millis(50),
             idle_cpu: Duration::from_secs(1),
             header_timeout: Duration::from_secs(10),
@@ -145,6 +155,22 @@ impl Limits {
         self.max_send.saturating_mul(2).saturating_add(actions).saturating_add(REST)
     }
 }
+
+/// The unit of the memory of all clients. Less is not counted, so that the ordinary exchange, which holds a
+/// few KiB for a moment, does not touch a number that all loops share.
+pub(crate) const CHARGE_STEP: u64 = 64 << 10;
+
+/// What an instance is charged beyond its own memory: its store, its tables and its connection take about
+/// half of it.
+pub(crate) const INSTANCE_BYTES: u64 = CHARGE_STEP;
+
+/// The largest charge that may still be made when little is left of the memory of all clients: an instance
+/// of the built-in guest takes 192 KiB, and should be able to answer an ordinary request, or to say that
+/// the server is full.
+pub(crate) const SMALL_CHARGE: u64 = 4 * CHARGE_STEP;
+
+/// The least that all clients may be given: one instance that says that there is no more.
+pub(crate) const LEAST_TOTAL_MEMORY: u64 = 2 << 20;
 
 /// How long a client that is only to be told that the server is full may take to ask for something. One
 /// that means to ask has asked by then, and the next one wants its place.

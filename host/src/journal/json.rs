@@ -37,7 +37,10 @@ pub(super) fn exchange(line: &mut String, exchange: &Exchange<'_>) -> fmt::Resul
 pub(super) fn closed(line: &mut String, closed: &Closed) -> fmt::Result {
     let Closed { client, ended, bytes_in, bytes_out, exchanges, memory_peak, output, .. } = closed;
     let bound = match ended {
-        Ended::OverLimit { limit: Limit::Memory(bytes) | Limit::ActionBytes(bytes), .. } => Some(*bytes),
+        Ended::OverLimit {
+            limit: Limit::Memory(bytes) | Limit::TotalMemory(bytes) | Limit::ActionBytes(bytes),
+            ..
+        } => Some(*bytes),
         Ended::OverLimit { limit: Limit::Cpu(time) | Limit::IdleCpu(time), .. } => Some(micros(*time)),
         _ => None,
     };

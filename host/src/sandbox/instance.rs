@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
+use crate::budget::Budget;
 use crate::contract::{Action, Event};
 use crate::ended::Ended;
 use crate::sandbox::guest::Guest;
@@ -24,6 +25,8 @@ pub(crate) struct Terms {
     pub(crate) settings: Settings,
     /// The name of the only source.
     pub(crate) home: Option<Vec<u8>>,
+    /// The memory of all clients.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) sharing: Sharing,
 }
 
@@ -102,11 +105,11 @@ impl Sandbox {
     /// Makes an instance and the session in it. Where that fails, what it took until then is returned too.
     pub(crate) fn start(terms: &Terms, place: Place, slow_lane: &Arc<SlowLane>) -> Result<Self, (Ended, Spent)> {
         let mut instance = match &terms.sharing {
-            Sharing::Nothing => Held::Own(Instance::new(&terms.guest, slow_lane)?),
+            Sharing::Nothing => Held::Own(Instance::new(terms, place, slow_lane)?),
             Sharing::Instance(shared) => {
                 let mut instance = lock(&shared.0);
                 if instance.is_none() {
-                    *instance = Some(Instance::new(&terms.guest, slow_lane)?);
+                    *instance = Some(Instance::new(terms, place, slow_lane)?);
                 }
                 Held::Shared(shared.clone())
             }
@@ -163,10 +166,15 @@ impl Spent {
 }
 
 impl Instance {
-    fn new(compiled: &Arc<Guest>, slow_lane: &Arc<SlowLane>) -> Result<Self, (Ended, Spent)> {
+    fn new(terms: &Terms, place: Place, slow_lane: &Arc<SlowLane>) -> Result<Self, (Ended, Spent)> {
+        let compiled = &terms.guest;
         let limits = compiled.limits();
+        let charge = match place {
+            Place::Regular => terms.budget.charge(),
+            Place::Reserve => terms.budget.last_charge(),
+        };
         #[cfg_attr(not(feature = "wasi"), expect(unused_mut, reason = "only WASI is added later"))]
-        let mut bounds = Bounds::new(limits, slow_lane);
+        let mut bounds = Bounds::new(limits, charge, slow_lane);
         #[cfg(feature = "wasi")]
         if compiled.wants_wasi {
             bounds.wasi = Some(Box::new(Wasi::new()));

@@ -19,8 +19,8 @@ pub(super) fn why(error: &wasmtime::Error, bounds: &Bounds) -> Ended {
         return Ended::OverLimit { limit: Limit::SlowLane, backtrace };
     }
     // A guest that was refused memory may go on without; one that then fails, fails of that.
-    if bounds.memory_refused {
-        return Ended::OverLimit { limit: Limit::Memory(bounds.memory), backtrace };
+    if let Some(limit) = bounds.refused {
+        return Ended::OverLimit { limit, backtrace };
     }
     match error.downcast_ref::<Trap>() {
         Some(trap) => Ended::Trapped { message: trap.to_string(), backtrace },

@@ -18,6 +18,7 @@ use super::pace::Pace;
 use super::shared::{Shared, Stop};
 use super::silent::Silent;
 use super::wait::until;
+use crate::budget::{Charge, Exhausted};
 use crate::contract::{Event, Facts, Found, Phase, Portion};
 use crate::ended::{Breach, Closed, Ended, Limit, Timeout};
 use crate::limits::RESERVE_TIMEOUT;
@@ -126,12 +127,15 @@ pub(super) struct Connection {
     pub(super) pace: Option<Pace>,
     /// Where sessions are recorded, and there is one by now.
     recording: Option<Box<Recording>>,
+    /// What of the memory of all clients the host holds for this one, beside its guest.
+    held: Charge,
     pub(super) tally: Tally,
 }
 
 impl Connection {
     fn new(client: Client, accepted: Instant) -> Self {
         let pace = client.shared.limits.rate.map(|rate| Pace::new(rate, accepted));
+        let held = client.shared.budget.charge();
         Self {
             client,
             sandbox: None,
@@ -146,6 +150,7 @@ impl Connection {
             exchange_from: 0,
             pace,
             recording: None,
+            held,
             tally: Tally::default(),
         }
     }
@@ -157,6 +162,7 @@ impl Connection {
                 self.drop_sandbox();
             }
             self.carry_out(&mut plan.steps).await?;
+            self.hold(0)?;
             plan = match plan.wait {
                 Wait::Receive(phase) => self.receive(phase).await?,
                 Wait::Open(name) => self.open(&name)?,
@@ -192,7 +198,15 @@ impl Connection {
         if sandbox.cpu().saturating_sub(self.tally.cpu_at_progress) > limits.idle_cpu {
             return Err(Limit::IdleCpu(limits.idle_cpu).into());
         }
+        self.hold(plan.bytes())?;
         Ok(plan)
+    }
+
+    /// Charges what the host holds from now on: so many bytes to be sent, and what was recorded.
+    fn hold(&mut self, bytes: usize) -> Result<(), Ended> {
+        let recorded = self.recording.as_ref().map_or(0, |recording| recording.bytes());
+        let held = self.held.set((bytes + recorded) as u64);
+        held.map_err(|Exhausted| Limit::TotalMemory(self.held.budget().total()).into())
     }
 
     /// Drops the instance, and keeps what it came to.
@@ -274,8 +288,10 @@ impl Connection {
         if self.sandbox.is_none() {
             let Client { number, admission, shared, slow_lane, .. } = &self.client;
             let terms = shared.terms();
-            self.recording = shared.record(*number, admission.place(), &terms);
-            let started = Sandbox::start(&terms, admission.place(), slow_lane);
+            // Where little memory is left, the client is told so while there is enough for that.
+            let place = if shared.budget.is_short() { Place::Reserve } else { admission.place() };
+            self.recording = shared.record(*number, place, &terms);
+            let started = Sandbox::start(&terms, place, slow_lane);
             self.sandbox = Some(started.map_err(|(ended, spent)| {
                 self.tally.spent = spent;
                 ended

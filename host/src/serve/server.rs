@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::budget::Budget;
 use crate::journal::{Journal, Silent};
 use crate::limits::{CUT, LISTINGS, SLOW_LANE};
 use crate::record::keeper::{Capsules, Keeper};
@@ -98,7 +99,8 @@ impl Server {
         }
         let keeper = self.capsules.map(|capsules| Keeper::start(capsules, Arc::clone(&self.journal))).transpose()?;
         let home = self.sources.only().map(<[u8]>::to_vec);
-        let terms = Terms { guest: self.guest, settings: self.settings, home, sharing: self.sharing };
+        let budget = Budget::new(self.guest.limits().total_memory);
+        let terms = Terms { guest: self.guest, settings: self.settings, home, budget, sharing: self.sharing };
         let shared = Arc::new(Shared::new(terms, self.sources, self.journal, keeper));
         shared.sources.start(&shared.journal)?;
         let stop = watch::Sender::new(Stop::No);
