@@ -199,11 +199,17 @@ pub(crate) const SMALL_PASS_BYTES: usize = 8 << 10;
 /// Bytes of each text in a report. A request line has at most 16 KiB; nobody reads so much of it.
 pub(crate) const REPORT_BYTES: usize = 2 << 10;
 
-/// How long, and for how many bytes, the host listens on after a session that closed before the client
-/// was done sending, so that the reply is not destroyed by a reset. Two round trips on a bad line.
-pub(crate) const LINGER: Duration = Duration::from_secs(2);
-/// See [`LINGER`].
-pub(crate) const LINGER_BYTES: usize = 1 << 20;
+/// How long the host goes on discarding what a client sends after its session has closed, so that the response
+/// is not destroyed by a reset. Many clients send all of a large request before they read. The time and the
+/// pause are those of nginx; such a client has no instance, and gives way like a silent one.
+pub(crate) const LINGER: Duration = Duration::from_secs(30);
+
+/// How long such a client may send nothing.
+pub(crate) const LINGER_PAUSE: Duration = Duration::from_secs(5);
+
+/// Bytes per second that are discarded of one such client: a gigabyte within its time, which is the largest
+/// upload that somebody waits for, at one hundredth of a core.
+pub(crate) const LINGER_RATE: u64 = 32 << 20;
 
 /// The clock by which guests are interrupted. A guest that computes for longer than one to two of these
 /// gives its thread to the other clients and goes on beside them.
