@@ -84,9 +84,11 @@ pub enum Limit {
     IdleCpu(Duration),
     /// Memory of the host for one list of actions, in bytes.
     ActionBytes(u64),
+    /// Handles that its instance may hold at once.
+    Handles(usize),
     /// How far a client may fall behind the live edge.
     Lag,
-    /// Guests at once that compute for long.
+    /// Guests at once that compute for long, or the threads that they need.
     SlowLane,
 }
 
@@ -138,11 +140,12 @@ pub struct Closed {
 }
 
 impl Closed {
-    pub(crate) fn rejected(client: u64, peer: Option<std::net::SocketAddr>, reason: Rejection) -> Self {
+    /// Of a client of which nothing is known but that it has ended.
+    pub(crate) fn new(client: u64, peer: Option<std::net::SocketAddr>, ended: Ended) -> Self {
         Self {
             client,
             peer,
-            ended: Ended::Rejected(reason),
+            ended,
             bytes_in: 0,
             bytes_out: 0,
             exchanges: 0,
@@ -214,6 +217,7 @@ impl Ended {
                 Limit::Cpu(_) => "cpu",
                 Limit::IdleCpu(_) => "idle-cpu",
                 Limit::ActionBytes(_) => "action-bytes",
+                Limit::Handles(_) => "handles",
                 Limit::Lag => "lag",
                 Limit::SlowLane => "slow-lane",
             },
@@ -325,6 +329,7 @@ impl fmt::Display for Limit {
             Self::Cpu(time) => write!(f, "cpu {} for one event", Took(*time)),
             Self::IdleCpu(time) => write!(f, "cpu {} without a byte moved", Took(*time)),
             Self::ActionBytes(bytes) => write!(f, "{} for a list of actions", Size(*bytes)),
+            Self::Handles(count) => write!(f, "{count} handles"),
             Self::Lag => f.write_str("lag behind the live edge"),
             Self::SlowLane => f.write_str("guests that compute for long"),
         }

@@ -226,6 +226,10 @@ pub(crate) const SLOW_LANE: usize = 256;
 /// How long a guest that hands its loop to another thread waits to see that it runs there.
 pub(crate) const HAND_OVER: Duration = Duration::from_millis(100);
 
+/// How long no guest may compute for long on a loop that there was no other thread for. Each attempt keeps the
+/// loop from its clients for as long as it waits.
+pub(crate) const HAND_OVER_REST: Duration = Duration::from_secs(1);
+
 /// Folders that are read at once, each on a thread. A disk that is slow for one is not faster for more.
 pub(crate) const LISTINGS: usize = 16;
 

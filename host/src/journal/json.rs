@@ -100,8 +100,7 @@ mod tests {
             (Ended::Displaced, "displaced", None, None, "displaced: the server is full, and it was silent longest"),
         ] {
             let mut line = String::new();
-            let closed = Closed { ended, ..Closed::rejected(1, None, Rejection::MaxClients) };
-            super::closed(&mut line, &closed).expect("a string takes everything");
+            super::closed(&mut line, &Closed::new(1, None, ended)).expect("a string takes everything");
             let told: serde_json::Value = serde_json::from_str(&line).expect("it is JSON");
             let expected = serde_json::json!([kind, which, bound, detail]);
             assert_eq!(serde_json::json!([told["ended"], told["which"], told["bound"], told["detail"]]), expected);

@@ -10,7 +10,7 @@ use rustix::net::SocketFlags;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-use crate::ended::Closed;
+use crate::ended::{Closed, Ended};
 use crate::limits::{ACCEPT_REST, ACCEPTS_AT_STOP, ACCEPTS_IN_A_ROW, Limits};
 use crate::sandbox::slow_lane::SlowLane;
 use crate::serve::client::Client;
@@ -88,7 +88,7 @@ impl Acceptor {
             }
             Err(reason) => {
                 drop(socket);
-                shared.journal.closed(&Closed::rejected(number, peer, reason));
+                shared.journal.closed(&Closed::new(number, peer, Ended::Rejected(reason)));
             }
         }
     }

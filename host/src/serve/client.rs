@@ -47,8 +47,7 @@ impl Client {
     /// Serves the client, and tells the journal when its connection is closed.
     pub(crate) async fn serve(self) {
         let accepted = Instant::now();
-        let shared = Arc::clone(&self.shared);
-        let (client, peer) = (self.number, self.peer);
+        let untold = Untold::new(&self);
         let mut connection = Connection::new(self, accepted);
         // A client that says nothing costs the wait for its first bytes. What comes after that takes more,
         // and is made when they have come.
@@ -63,8 +62,6 @@ impl Client {
         connection.drop_sandbox();
         let (tally, recording) = (connection.tally, connection.recording);
         let closed = Closed {
-            client,
-            peer,
             ended,
             bytes_in: tally.bytes_in,
             bytes_out: tally.bytes_out,
@@ -72,10 +69,41 @@ impl Client {
             memory_peak: tally.spent.memory_peak,
             cpu: tally.spent.cpu,
             output: tally.spent.output,
-            capsule: None,
             duration: accepted.elapsed(),
+            ..Closed::new(untold.client, untold.peer, Ended::Finished)
         };
-        shared.closed(closed, recording);
+        untold.tell(closed, recording);
+    }
+}
+
+/// A client whose end was not told yet. Where serving it panics, or it is dropped with its loop, that is told
+/// too.
+struct Untold {
+    client: u64,
+    peer: Option<SocketAddr>,
+    /// None: it was told.
+    shared: Option<Arc<Shared>>,
+}
+
+impl Untold {
+    fn new(client: &Client) -> Self {
+        Self { client: client.number, peer: client.peer, shared: Some(Arc::clone(&client.shared)) }
+    }
+
+    fn tell(mut self, closed: Closed, recording: Option<Box<Recording>>) {
+        if let Some(shared) = self.shared.take() {
+            shared.closed(closed, recording);
+        }
+    }
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            let panics = std::thread::panicking();
+            let ended = if panics { Ended::HostFault("it panicked".into()) } else { Ended::ShutDown };
+            shared.closed(Closed::new(self.client, self.peer, ended), None);
+        }
     }
 }
 
