@@ -291,6 +291,14 @@ pub(crate) const GUEST_OUTPUT_BYTES: usize = 4 << 10;
 /// Handles (streams, descriptors) that a foreign guest may hold at once. Its standard library holds three.
 pub(crate) const GUEST_HANDLES: usize = 64;
 
+/// Handles (resources of its own, and of WASI) that one instance may hold at once: memory of the host, some 20
+/// bytes each. The built-in guest holds one, that of its session.
+pub(crate) const COMPONENT_HANDLES: usize = 1_024;
+
+/// Bytes of the longest name of a function that is taken from a guest. Those of generic Rust functions have some
+/// hundreds, seldom thousands. With longer ones in a module, its functions are told by number.
+pub(crate) const FUNCTION_NAME_BYTES: usize = 16 << 10;
+
 /// Random bytes that a foreign guest may ask for at once. A key has 64.
 pub(crate) const GUEST_RANDOM_BYTES: u64 = 4 << 10;
 

@@ -9,6 +9,7 @@ use wasmtime::component::ResourceAny;
 use crate::budget::Budget;
 use crate::contract::{Action, Event};
 use crate::ended::Ended;
+use crate::limits::COMPONENT_HANDLES;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::meter::{Bounds, timed};
 use crate::sandbox::slow_lane::SlowLane;
@@ -109,7 +110,10 @@ impl Sandbox {
             Sharing::Instance(shared) => {
                 let mut instance = lock(&shared.0);
                 if instance.is_none() {
-                    *instance = Some(Instance::new(terms, place, slow_lane)?);
+                    let mut first = Instance::new(terms, place, slow_lane)?;
+                    // It holds the sessions of all that have come and gone.
+                    first.store.set_max_component_handles(usize::MAX);
+                    *instance = Some(first);
                 }
                 Held::Shared(shared.clone())
             }
@@ -181,6 +185,7 @@ impl Instance {
         }
         let mut store = Store::new(compiled.engine(), bounds);
         store.limiter(|bounds| bounds);
+        store.set_max_component_handles(COMPONENT_HANDLES);
         store.set_hostcall_fuel(usize::try_from(limits.action_bytes()).unwrap_or(usize::MAX));
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().cpu.tick()));
 

@@ -11,6 +11,8 @@ pub(crate) mod imports;
 pub(crate) mod inspect;
 pub(crate) mod instance;
 mod meter;
+#[cfg(feature = "compile")]
+mod names;
 pub(crate) mod plan;
 mod precompiled;
 pub(crate) mod slow_lane;
