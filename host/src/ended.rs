@@ -126,6 +126,9 @@ pub struct Closed {
     pub bytes_out: u64,
     /// Exchanges that the guest reported.
     pub exchanges: u64,
+    /// How many of these reports the journal was not told of, because they said more than the client had asked
+    /// for: a guest that reports without end would otherwise fill the disk.
+    pub reports_left_out: u64,
     /// The most memory that its guest had; 0 if it never had one.
     pub memory_peak: u64,
     /// How long its guest was computing.
@@ -149,6 +152,7 @@ impl Closed {
             bytes_in: 0,
             bytes_out: 0,
             exchanges: 0,
+            reports_left_out: 0,
             memory_peak: 0,
             cpu: Duration::ZERO,
             output: String::new(),

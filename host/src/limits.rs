@@ -199,6 +199,17 @@ pub(crate) const SMALL_PASS_BYTES: usize = 8 << 10;
 /// Bytes of each text in a report. A request line has at most 16 KiB; nobody reads so much of it.
 pub(crate) const REPORT_BYTES: usize = 2 << 10;
 
+/// Bytes of reports that a client's guest may send to the log before its client has sent as many: a buffer full of
+/// requests, as many as fit one event, is answered and reported at once.
+pub(crate) const REPORT_CREDIT: u64 = RECEIVED_BYTES as u64;
+
+/// What a report costs of that at least. The shortest request of HTTP/1 has 18 bytes.
+pub(crate) const REPORT_COST: u64 = 16;
+
+/// Bytes of reports per second that go to the log for one client, which may help its guest: five times what
+/// one does that asks for the next file as soon as it has the last.
+pub(crate) const REPORTED_BYTES: u64 = 16 << 20;
+
 /// How long the host goes on discarding what a client sends after its session has closed, so that the response
 /// is not destroyed by a reset. Many clients send all of a large request before they read. The time and the
 /// pause are those of nginx; such a client has no instance, and gives way like a silent one.

@@ -57,6 +57,7 @@ pub(super) fn closed(line: &mut String, closed: &Closed) -> fmt::Result {
         "bytes_in": bytes_in,
         "bytes_out": bytes_out,
         "exchanges": exchanges,
+        "reports_left_out": closed.reports_left_out,
         "memory_peak": memory_peak,
         "cpu_us": micros(closed.cpu),
         "output": output,

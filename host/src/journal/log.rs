@@ -101,7 +101,7 @@ impl Journal for Log {
         match self.format {
             Format::Json => self.lines.add(|line| json::closed(line, closed)),
             Format::Combined => {}
-            Format::Text | Format::Verbose if closed.is_ordinary() && closed.output.is_empty() => {}
+            Format::Text | Format::Verbose if has_no_line(closed) => {}
             Format::Text | Format::Verbose if self.was_said(&closed.ended) => {}
             Format::Text => self.lines.add(|line| text::closed(line, closed, Detail::Brief)),
             Format::Verbose => self.lines.add(|line| text::closed(line, closed, Detail::Backtrace)),
@@ -111,6 +111,11 @@ impl Journal for Log {
     fn notice(&self, text: &str) {
         self.lines.add(|line| notice_as(line, text, self.format));
     }
+}
+
+/// Whether there is nothing to say of a connection that closed.
+fn has_no_line(closed: &Closed) -> bool {
+    closed.is_ordinary() && closed.output.is_empty() && closed.reports_left_out == 0
 }
 
 /// Writes a notice in the way of `format`.

@@ -60,7 +60,7 @@ impl Plan {
         let step = |step: &Step| match step {
             Step::Send(bytes) => bytes.len(),
             Step::Pass(_) => 0,
-            Step::Report(report) => report.request.len() + report.referrer.len() + report.agent.len(),
+            Step::Report(report) => report.bytes(),
         };
         self.steps.iter().map(step).sum()
     }

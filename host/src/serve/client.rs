@@ -15,6 +15,7 @@ use super::admission::Admission;
 use super::buffer::with_buffer;
 use super::failed::lost;
 use super::pace::Pace;
+use super::reports::Reports;
 use super::shared::{Shared, Stop};
 use super::silent::Silent;
 use super::wait::until;
@@ -66,6 +67,7 @@ impl Client {
             bytes_in: tally.bytes_in,
             bytes_out: tally.bytes_out,
             exchanges: tally.exchanges,
+            reports_left_out: connection.reports.left_out(),
             memory_peak: tally.spent.memory_peak,
             cpu: tally.spent.cpu,
             output: tally.spent.output,
@@ -157,6 +159,7 @@ pub(super) struct Connection {
     recording: Option<Box<Recording>>,
     /// What of the memory of all clients the host holds for this one, beside its guest.
     held: Charge,
+    pub(super) reports: Reports,
     pub(super) tally: Tally,
 }
 
@@ -179,6 +182,7 @@ impl Connection {
             pace,
             recording: None,
             held,
+            reports: Reports::new(accepted),
             tally: Tally::default(),
         }
     }
@@ -308,6 +312,7 @@ impl Connection {
     /// Counts what has come, and makes the instance for the first of it.
     fn heard(&mut self, count: usize) -> Result<(), Ended> {
         self.tally.bytes_in += count as u64;
+        self.reports.earn(count as u64);
         self.progress();
         if !self.exchange_heard {
             self.exchange_heard = true;

@@ -8,6 +8,7 @@ mod event_loop;
 mod failed;
 pub mod listen;
 mod pace;
+mod reports;
 pub(crate) mod server;
 pub(crate) mod shared;
 mod silent;

@@ -205,7 +205,8 @@ impl Connection {
             Some(sandbox) => (sandbox.memory_peak(), sandbox.cpu()),
             None => (self.tally.spent.memory_peak, self.tally.spent.cpu),
         };
-        self.client.shared.journal.exchange(&Exchange {
+        let now = Instant::now();
+        let exchange = Exchange {
             client: self.client.number,
             peer: self.client.peer,
             request: &report.request,
@@ -214,12 +215,15 @@ impl Connection {
             agent: &report.agent,
             bytes_out: self.tally.bytes_out - self.exchange_from,
             complete,
-            duration: self.exchange_since.elapsed(),
+            duration: now.saturating_duration_since(self.exchange_since),
             memory_peak,
             cpu,
-        });
+        };
+        if self.reports.allow(report, now) {
+            self.client.shared.journal.exchange(&exchange);
+        }
         self.exchange_from = self.tally.bytes_out;
-        self.exchange_since = Instant::now();
+        self.exchange_since = now;
         self.exchange_heard = false;
     }
 }
