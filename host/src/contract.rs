@@ -194,13 +194,20 @@ impl Found<'_> {
     }
 }
 
+impl Report {
+    /// The bytes of its texts.
+    pub(crate) fn bytes(&self) -> usize {
+        self.request.len() + self.referrer.len() + self.agent.len()
+    }
+}
+
 impl Action {
     /// The bytes that the guest hands over with it.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Open(bytes) | Self::Send(bytes) => bytes.len(),
             Self::List(portion) => portion.folder.len() + portion.after.len(),
-            Self::Report(report) => report.request.len() + report.referrer.len() + report.agent.len(),
+            Self::Report(report) => report.bytes(),
             Self::Receive(_) | Self::Pass(_) | Self::Wait(_) | Self::Proceed | Self::Close(_) => 0,
         }
     }

@@ -37,6 +37,9 @@ pub enum Ended {
     ShutDown,
     /// The client was disconnected right after it was accepted.
     Rejected(Rejection),
+    /// The server was full, and the client gave way to a new one: of all clients that were between two
+    /// requests or had sent nothing yet, it had been silent longest.
+    Displaced,
     /// The host failed. Always worth a report.
     HostFault(String),
 }
@@ -73,15 +76,19 @@ pub enum Rejection {
 pub enum Limit {
     /// Memory of its instance, in bytes.
     Memory(u64),
+    /// Memory of all clients together, in bytes.
+    TotalMemory(u64),
     /// CPU time for one event.
     Cpu(Duration),
     /// CPU time without a byte moved to or from its client.
     IdleCpu(Duration),
     /// Memory of the host for one list of actions, in bytes.
     ActionBytes(u64),
+    /// Handles that its instance may hold at once.
+    Handles(usize),
     /// How far a client may fall behind the live edge.
     Lag,
-    /// Guests at once that compute for long.
+    /// Guests at once that compute for long, or the threads that they need.
     SlowLane,
 }
 
@@ -119,6 +126,9 @@ pub struct Closed {
     pub bytes_out: u64,
     /// Exchanges that the guest reported.
     pub exchanges: u64,
+    /// How many of these reports the journal was not told of, because they said more than the client had asked
+    /// for: a guest that reports without end would otherwise fill the disk.
+    pub reports_left_out: u64,
     /// The most memory that its guest had; 0 if it never had one.
     pub memory_peak: u64,
     /// How long its guest was computing.
@@ -133,14 +143,16 @@ pub struct Closed {
 }
 
 impl Closed {
-    pub(crate) fn rejected(client: u64, peer: Option<std::net::SocketAddr>, reason: Rejection) -> Self {
+    /// Of a client of which nothing is known but that it has ended.
+    pub(crate) fn new(client: u64, peer: Option<std::net::SocketAddr>, ended: Ended) -> Self {
         Self {
             client,
             peer,
-            ended: Ended::Rejected(reason),
+            ended,
             bytes_in: 0,
             bytes_out: 0,
             exchanges: 0,
+            reports_left_out: 0,
             memory_peak: 0,
             cpu: Duration::ZERO,
             output: String::new(),
@@ -162,7 +174,7 @@ impl Closed {
 
 impl Ended {
     /// All that [`kind`](Self::kind) can be.
-    pub(crate) const KINDS: [&str; 10] = [
+    pub(crate) const KINDS: [&str; 11] = [
         "finished",
         "disconnected",
         "timed-out",
@@ -172,6 +184,7 @@ impl Ended {
         "source-failed",
         "shut-down",
         "rejected",
+        "displaced",
         "host-fault",
     ];
 
@@ -187,6 +200,7 @@ impl Ended {
             Self::SourceFailed(_) => "source-failed",
             Self::ShutDown => "shut-down",
             Self::Rejected(_) => "rejected",
+            Self::Displaced => "displaced",
             Self::HostFault(_) => "host-fault",
         }
     }
@@ -203,9 +217,11 @@ impl Ended {
             },
             Self::OverLimit { limit, .. } => match limit {
                 Limit::Memory(_) => "memory",
+                Limit::TotalMemory(_) => "total-memory",
                 Limit::Cpu(_) => "cpu",
                 Limit::IdleCpu(_) => "idle-cpu",
                 Limit::ActionBytes(_) => "action-bytes",
+                Limit::Handles(_) => "handles",
                 Limit::Lag => "lag",
                 Limit::SlowLane => "slow-lane",
             },
@@ -237,8 +253,8 @@ impl Ended {
     /// Whether it is the guest's doing.
     pub fn is_guests_fault(&self) -> bool {
         match self {
-            // The client reads too slowly, or too many other guests compute.
-            Self::OverLimit { limit: Limit::Lag | Limit::SlowLane, .. } => false,
+            // The client reads too slowly, or the others take too much.
+            Self::OverLimit { limit: Limit::Lag | Limit::SlowLane | Limit::TotalMemory(_), .. } => false,
             Self::OverLimit { .. } | Self::Trapped { .. } | Self::Breach(_) => true,
             _ => false,
         }
@@ -257,6 +273,7 @@ impl fmt::Display for Ended {
             Self::SourceFailed(how) => write!(f, "source failed: {how}"),
             Self::ShutDown => f.write_str("shut down"),
             Self::Rejected(reason) => write!(f, "rejected: {reason}"),
+            Self::Displaced => f.write_str("displaced: the server is full, and it was silent longest"),
             Self::HostFault(what) => write!(f, "host fault: {what}"),
         }
     }
@@ -312,9 +329,11 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory(bytes) => write!(f, "memory {}", Size(*bytes)),
+            Self::TotalMemory(bytes) => write!(f, "memory of all clients {}", Size(*bytes)),
             Self::Cpu(time) => write!(f, "cpu {} for one event", Took(*time)),
             Self::IdleCpu(time) => write!(f, "cpu {} without a byte moved", Took(*time)),
             Self::ActionBytes(bytes) => write!(f, "{} for a list of actions", Size(*bytes)),
+            Self::Handles(count) => write!(f, "{count} handles"),
             Self::Lag => f.write_str("lag behind the live edge"),
             Self::SlowLane => f.write_str("guests that compute for long"),
         }

@@ -62,10 +62,12 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("multiclient uses epoll, sendfile and openat2: it builds for Linux only");
 
+mod budget;
 mod contract;
 mod ended;
 pub mod journal;
 mod limits;
+mod machine;
 mod quantity;
 mod record;
 mod sandbox;

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine;
+
 /// What one client, and all of them together, may take. `Limits::default()` is what the program uses.
 ///
 /// Each field is a flag of the program of the same name, and the word in the log when it is reached.
@@ -38,6 +40,13 @@ pub struct Limits {
     /// Bytes of all memories and tables of one guest instance. The built-in guest starts with 2 pages of
     /// 64 KiB.
     pub memory: u64,
+
+    /// Bytes of the memory of all clients together: of their guests, and what the host holds for each beyond
+    /// a little. Whoever would exceed it is told that the server is full, or is disconnected if that is too
+    /// late; nobody else notices. The default is half of what the machine has, or its control group if that is
+    /// less: the rest is for the program itself, for what the kernel holds of each connection, and for the
+    /// files that are served. At least 2 MiB.
+    pub total_memory: Option<u64>,
 
     /// CPU time for one event. A header section is parsed in about 10 µs, so this is thousands of times
     /// what is needed, and still short enough that a guest in an endless loop is soon gone.
@@ -118,6 +127,7 @@ impl Default for Limits {
             reserve: 16,
             faults: Some(8),
             memory: 8 << 20,
+            total_memory: machine::memory().map(|bytes| bytes / 2),
             cpu: Duration::from_millis(50),
             idle_cpu: Duration::from_secs(1),
             header_timeout: Duration::from_secs(10),
@@ -145,6 +155,22 @@ impl Limits {
         self.max_send.saturating_mul(2).saturating_add(actions).saturating_add(REST)
     }
 }
+
+/// The unit of the memory of all clients. Less is not counted, so that the ordinary exchange, which holds a
+/// few KiB for a moment, does not touch a number that all loops share.
+pub(crate) const CHARGE_STEP: u64 = 64 << 10;
+
+/// What an instance is charged beyond its own memory: its store, its tables and its connection take about
+/// half of it.
+pub(crate) const INSTANCE_BYTES: u64 = CHARGE_STEP;
+
+/// The largest charge that may still be made when little is left of the memory of all clients: an instance
+/// of the built-in guest takes 192 KiB, and should be able to answer an ordinary request, or to say that
+/// the server is full.
+pub(crate) const SMALL_CHARGE: u64 = 4 * CHARGE_STEP;
+
+/// The least that all clients may be given: one instance that says that there is no more.
+pub(crate) const LEAST_TOTAL_MEMORY: u64 = 2 << 20;
 
 /// How long a client that is only to be told that the server is full may take to ask for something. One
 /// that means to ask has asked by then, and the next one wants its place.
@@ -185,11 +211,28 @@ pub(crate) const SMALL_PASS_BYTES: usize = 8 << 10;
 /// Bytes of each text in a report. A request line has at most 16 KiB; nobody reads so much of it.
 pub(crate) const REPORT_BYTES: usize = 2 << 10;
 
-/// How long, and for how many bytes, the host listens on after a session that closed before the client
-/// was done sending, so that the reply is not destroyed by a reset. Two round trips on a bad line.
-pub(crate) const LINGER: Duration = Duration::from_secs(2);
-/// See [`LINGER`].
-pub(crate) const LINGER_BYTES: usize = 1 << 20;
+/// Bytes of reports that a client's guest may send to the log before its client has sent as many: a buffer full of
+/// requests, as many as fit one event, is answered and reported at once.
+pub(crate) const REPORT_CREDIT: u64 = RECEIVED_BYTES as u64;
+
+/// What a report costs of that at least. The shortest request of HTTP/1 has 18 bytes.
+pub(crate) const REPORT_COST: u64 = 16;
+
+/// Bytes of reports per second that go to the log for one client, which may help its guest: five times what
+/// one does that asks for the next file as soon as it has the last.
+pub(crate) const REPORTED_BYTES: u64 = 16 << 20;
+
+/// How long the host goes on discarding what a client sends after its session has closed, so that the response
+/// is not destroyed by a reset. Many clients send all of a large request before they read. The time and the
+/// pause are those of nginx; such a client has no instance, and gives way like a silent one.
+pub(crate) const LINGER: Duration = Duration::from_secs(30);
+
+/// How long such a client may send nothing.
+pub(crate) const LINGER_PAUSE: Duration = Duration::from_secs(5);
+
+/// Bytes per second that are discarded of one such client: a gigabyte within its time, which is the largest
+/// upload that somebody waits for, at one hundredth of a core.
+pub(crate) const LINGER_RATE: u64 = 32 << 20;
 
 /// The clock by which guests are interrupted. A guest that computes for longer than one to two of these
 /// gives its thread to the other clients and goes on beside them.
@@ -206,6 +249,10 @@ pub(crate) const SLOW_LANE: usize = 256;
 /// How long a guest that hands its loop to another thread waits to see that it runs there.
 pub(crate) const HAND_OVER: Duration = Duration::from_millis(100);
 
+/// How long no guest may compute for long on a loop that there was no other thread for. Each attempt keeps the
+/// loop from its clients for as long as it waits.
+pub(crate) const HAND_OVER_REST: Duration = Duration::from_secs(1);
+
 /// Folders that are read at once, each on a thread. A disk that is slow for one is not faster for more.
 pub(crate) const LISTINGS: usize = 16;
 
@@ -219,6 +266,14 @@ pub(crate) const ACCEPTS_AT_STOP: usize = BACKLOG as usize;
 /// Clients whose connection is made and not yet accepted, for each listener. A dropped SYN is sent again
 /// after a second, so a short queue is seen as a slow server.
 pub(crate) const BACKLOG: i32 = 4_096;
+
+/// How long a newcomer waits for the place of a client that was asked to give way. It leaves at its next turn,
+/// unless bytes of it have come by then; a turn is two milliseconds at most.
+pub(crate) const GIVE_WAY: Duration = Duration::from_millis(20);
+
+/// How many silent clients are asked to give way to one newcomer. Whoever stays is in the middle of
+/// something by then; that several in a row are is a server that is busy with all of them.
+pub(crate) const GIVE_WAY_ATTEMPTS: usize = 3;
 
 /// How long accepting rests when the process or the system is short of descriptors or memory. Each
 /// client that ends in the meantime gives one back.
@@ -258,6 +313,14 @@ pub(crate) const GUEST_OUTPUT_BYTES: usize = 4 << 10;
 
 /// Handles (streams, descriptors) that a foreign guest may hold at once. Its standard library holds three.
 pub(crate) const GUEST_HANDLES: usize = 64;
+
+/// Handles (resources of its own, and of WASI) that one instance may hold at once: memory of the host, some 20
+/// bytes each. The built-in guest holds one, that of its session.
+pub(crate) const COMPONENT_HANDLES: usize = 1_024;
+
+/// Bytes of the longest name of a function that is taken from a guest. Those of generic Rust functions have some
+/// hundreds, seldom thousands. With longer ones in a module, its functions are told by number.
+pub(crate) const FUNCTION_NAME_BYTES: usize = 16 << 10;
 
 /// Random bytes that a foreign guest may ask for at once. A key has 64.
 pub(crate) const GUEST_RANDOM_BYTES: u64 = 4 << 10;

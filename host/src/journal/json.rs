@@ -37,7 +37,10 @@ pub(super) fn exchange(line: &mut String, exchange: &Exchange<'_>) -> fmt::Resul
 pub(super) fn closed(line: &mut String, closed: &Closed) -> fmt::Result {
     let Closed { client, ended, bytes_in, bytes_out, exchanges, memory_peak, output, .. } = closed;
     let bound = match ended {
-        Ended::OverLimit { limit: Limit::Memory(bytes) | Limit::ActionBytes(bytes), .. } => Some(*bytes),
+        Ended::OverLimit {
+            limit: Limit::Memory(bytes) | Limit::TotalMemory(bytes) | Limit::ActionBytes(bytes),
+            ..
+        } => Some(*bytes),
         Ended::OverLimit { limit: Limit::Cpu(time) | Limit::IdleCpu(time), .. } => Some(micros(*time)),
         _ => None,
     };
@@ -54,6 +57,7 @@ pub(super) fn closed(line: &mut String, closed: &Closed) -> fmt::Result {
         "bytes_in": bytes_in,
         "bytes_out": bytes_out,
         "exchanges": exchanges,
+        "reports_left_out": closed.reports_left_out,
         "memory_peak": memory_peak,
         "cpu_us": micros(closed.cpu),
         "output": output,
@@ -94,10 +98,10 @@ mod tests {
                 None,
                 "rejected: the server is full",
             ),
+            (Ended::Displaced, "displaced", None, None, "displaced: the server is full, and it was silent longest"),
         ] {
             let mut line = String::new();
-            let closed = Closed { ended, ..Closed::rejected(1, None, Rejection::MaxClients) };
-            super::closed(&mut line, &closed).expect("a string takes everything");
+            super::closed(&mut line, &Closed::new(1, None, ended)).expect("a string takes everything");
             let told: serde_json::Value = serde_json::from_str(&line).expect("it is JSON");
             let expected = serde_json::json!([kind, which, bound, detail]);
             assert_eq!(serde_json::json!([told["ended"], told["which"], told["bound"], told["detail"]]), expected);

@@ -20,8 +20,9 @@ use crate::sync::lock;
 pub struct Log {
     lines: Arc<Lines>,
     format: Format,
-    /// When a client was last rejected, for each reason: in seconds since 1970.
-    rejected: [AtomicI64; 3],
+    /// When it was last said of a client that there was no place for it, for each way in which that is so:
+    /// in seconds since 1970.
+    no_place: [AtomicI64; 4],
 }
 
 /// How the lines of a [`Log`] look.
@@ -57,16 +58,18 @@ struct Pending {
 }
 
 impl Log {
-    /// Whether no client was rejected for this reason in this second yet. Where there is one there are
-    /// thousands, and the summary counts them.
-    fn first_in_a_second(&self, reason: Rejection) -> bool {
-        let last = match reason {
-            Rejection::MaxClients => &self.rejected[0],
-            Rejection::PerAddress => &self.rejected[1],
-            Rejection::Faults => &self.rejected[2],
+    /// Whether the same was said of another client in this second. Where there is one there are thousands,
+    /// and the summary counts them.
+    fn was_said(&self, ended: &Ended) -> bool {
+        let last = match ended {
+            Ended::Rejected(Rejection::MaxClients) => &self.no_place[0],
+            Ended::Rejected(Rejection::PerAddress) => &self.no_place[1],
+            Ended::Rejected(Rejection::Faults) => &self.no_place[2],
+            Ended::Displaced => &self.no_place[3],
+            _ => return false,
         };
         let now = jiff::Timestamp::now().as_second();
-        last.swap(now, Ordering::Relaxed) != now
+        last.swap(now, Ordering::Relaxed) == now
     }
 
     /// Writes to `out`, on a thread of its own, until it is dropped.
@@ -74,7 +77,7 @@ impl Log {
         let lines = Arc::new(Lines::default());
         let shared = Arc::clone(&lines);
         thread::Builder::new().name("log".into()).spawn(move || shared.write_to(out, format))?;
-        Ok(Self { lines, format, rejected: Default::default() })
+        Ok(Self { lines, format, no_place: Default::default() })
     }
 
     /// Waits until all lines so far are written, but not for ever: whoever reads the log may have stopped.
@@ -95,15 +98,11 @@ impl Journal for Log {
     }
 
     fn closed(&self, closed: &Closed) {
-        let said_already = |ended: &Ended| match ended {
-            Ended::Rejected(reason) => !self.first_in_a_second(*reason),
-            _ => false,
-        };
         match self.format {
             Format::Json => self.lines.add(|line| json::closed(line, closed)),
             Format::Combined => {}
-            Format::Text | Format::Verbose if closed.is_ordinary() && closed.output.is_empty() => {}
-            Format::Text | Format::Verbose if said_already(&closed.ended) => {}
+            Format::Text | Format::Verbose if has_no_line(closed) => {}
+            Format::Text | Format::Verbose if self.was_said(&closed.ended) => {}
             Format::Text => self.lines.add(|line| text::closed(line, closed, Detail::Brief)),
             Format::Verbose => self.lines.add(|line| text::closed(line, closed, Detail::Backtrace)),
         }
@@ -112,6 +111,11 @@ impl Journal for Log {
     fn notice(&self, text: &str) {
         self.lines.add(|line| notice_as(line, text, self.format));
     }
+}
+
+/// Whether there is nothing to say of a connection that closed.
+fn has_no_line(closed: &Closed) -> bool {
+    closed.is_ordinary() && closed.output.is_empty() && closed.reports_left_out == 0
 }
 
 /// Writes a notice in the way of `format`.

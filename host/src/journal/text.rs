@@ -55,6 +55,9 @@ pub(super) fn closed(line: &mut String, closed: &Closed, detail: Detail) -> fmt:
         write_printable(line, said)?;
         line.write_char('\n')?;
     }
+    if closed.reports_left_out > 0 {
+        writeln!(line, "#{client} {} reports left out: the client did not ask for so many", closed.reports_left_out)?;
+    }
     if closed.is_ordinary() {
         return Ok(());
     }

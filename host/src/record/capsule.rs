@@ -18,6 +18,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::budget::Budget;
 use crate::contract::{Action, Event, PACKAGE, Report, Text};
 use crate::ended::{Ended, In};
 use crate::limits::{CAPSULE_FILE_BYTES, Limits};
@@ -217,7 +218,9 @@ impl Capsule {
     /// What its session was made with, for this guest.
     pub(crate) fn terms(&self, guest: &Arc<Guest>) -> Terms {
         let home = self.home.as_ref().map(|home| home.0.clone());
-        Terms { guest: Arc::clone(guest), settings: self.settings.clone(), home, sharing: Sharing::Nothing }
+        // Nobody else takes of it now.
+        let budget = Budget::new(None);
+        Terms { guest: Arc::clone(guest), settings: self.settings.clone(), home, budget, sharing: Sharing::Nothing }
     }
 
     pub(crate) fn place(&self) -> Place {
@@ -308,7 +311,7 @@ impl From<&Ended> for End {
             Ended::Trapped { message: what, .. } | Ended::SourceFailed(what) | Ended::HostFault(what) => what.clone(),
             Ended::Breach(breach) => breach.to_string(),
             Ended::Rejected(reason) => reason.to_string(),
-            Ended::Finished | Ended::Disconnected | Ended::ShutDown => String::new(),
+            Ended::Finished | Ended::Disconnected | Ended::ShutDown | Ended::Displaced => String::new(),
         };
         Self { kind: ended.kind().to_owned(), what, backtrace: ended.backtrace().to_vec() }
     }

@@ -15,7 +15,7 @@ use std::thread;
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 
-use crate::ended::Closed;
+use crate::ended::{Closed, Ended};
 use crate::journal::Journal;
 use crate::limits::{CAPSULE_PATIENCE, CAPSULES, CAPSULES_WAITING};
 use crate::record::capsule::{Capsule, Secrets};
@@ -37,7 +37,8 @@ pub struct Capsules {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whose {
-    /// Of clients whose end is [not ordinary](Closed::is_ordinary).
+    /// Of clients whose end is [not ordinary](Closed::is_ordinary), and that were not just silent when the
+    /// server was full.
     EndedBadly,
     All,
 }
@@ -166,7 +167,8 @@ impl Keeper {
     /// Takes the recording of a session that has ended, if it is one to be kept, and tells the journal when it is
     /// written. Otherwise gives back what the journal is to be told.
     pub(crate) fn take(&self, recording: Box<Recording>, closed: Closed) -> Option<Closed> {
-        if self.whose == Whose::EndedBadly && closed.is_ordinary() {
+        let ended_well = closed.is_ordinary() || closed.ended == Ended::Displaced;
+        if self.whose == Whose::EndedBadly && ended_well {
             return Some(closed);
         }
         let mut waiting = self.queue.lock();

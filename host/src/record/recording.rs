@@ -47,6 +47,11 @@ impl Recording {
         }
     }
 
+    /// How many bytes it holds, at most `CAPSULE_BYTES`.
+    pub(crate) fn bytes(&self) -> usize {
+        CAPSULE_BYTES - self.left
+    }
+
     /// Whether there is room for so much more. When there is not, this is the end of the recording.
     fn has_room(&mut self, bytes: usize) -> bool {
         match self.left.checked_sub(bytes) {
@@ -97,6 +102,7 @@ fn action_bytes(action: &Action) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budget::Budget;
     use crate::contract::Phase;
     use crate::limits::{CAPSULE_FILE_BYTES, Limits};
     use crate::sandbox::guest::Guest;
@@ -107,7 +113,8 @@ mod tests {
     fn a_capsule_that_is_full_says_so() {
         let limits = Limits { max_clients: 1, reserve: 0, ..Limits::default() };
         let guest = Arc::new(Guest::built_in(limits).expect("it is built in"));
-        let terms = Terms { guest, settings: Settings::default(), home: None, sharing: Sharing::Nothing };
+        let (settings, budget) = (Settings::default(), Budget::new(None));
+        let terms = Terms { guest, settings, home: None, budget, sharing: Sharing::Nothing };
         let terms = Arc::new(terms);
         let mut recording = Recording::new(7, Place::Regular, &terms);
         let piece = vec![b'a'; 16 << 10];

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::budget::Budget;
 use crate::contract::{Event, Facts, Found, Window};
 use crate::ended::Ended;
 use crate::limits::Limits;
@@ -40,7 +41,8 @@ impl Sessions {
             None => Guest::built_in(limits)?,
         };
         let settings = Settings::default();
-        let terms = Terms { guest: Arc::new(guest), settings, home: None, sharing: Sharing::Nothing };
+        let budget = Budget::new(guest.limits().total_memory);
+        let terms = Terms { guest: Arc::new(guest), settings, home: None, budget, sharing: Sharing::Nothing };
         Ok(Self { terms, slow_lane: Arc::default() })
     }
 

@@ -15,6 +15,8 @@ use crate::sandbox::imports::GuestError;
 use crate::sandbox::imports::{self, Grant};
 use crate::sandbox::inspect::{Inspection, sha256};
 use crate::sandbox::meter::Bounds;
+#[cfg(feature = "compile")]
+use crate::sandbox::names;
 use crate::sandbox::precompiled;
 use crate::sandbox::ticker::Ticker;
 use crate::sandbox::wire::GuestPre;
@@ -77,7 +79,8 @@ impl Guest {
     pub fn custom(component: Vec<u8>, limits: Limits, grants: &BTreeSet<Grant>) -> Result<Self, GuestError> {
         let engine = engine_for(&limits)?;
         let bytes = component;
-        let component = Component::from_binary(&engine, &bytes).map_err(GuestError::not_a_component)?;
+        let compiled = Component::from_binary(&engine, &names::without_long(&bytes));
+        let component = compiled.map_err(GuestError::not_a_component)?;
         let imports = imports::imports(&engine, &component);
         imports::check(&imports, grants)?;
         let linker = imports::linker(&engine)?;

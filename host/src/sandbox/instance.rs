@@ -6,8 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
+use crate::budget::Budget;
 use crate::contract::{Action, Event};
 use crate::ended::Ended;
+use crate::limits::COMPONENT_HANDLES;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::meter::{Bounds, timed};
 use crate::sandbox::slow_lane::SlowLane;
@@ -24,6 +26,8 @@ pub(crate) struct Terms {
     pub(crate) settings: Settings,
     /// The name of the only source.
     pub(crate) home: Option<Vec<u8>>,
+    /// The memory of all clients.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) sharing: Sharing,
 }
 
@@ -102,11 +106,14 @@ impl Sandbox {
     /// Makes an instance and the session in it. Where that fails, what it took until then is returned too.
     pub(crate) fn start(terms: &Terms, place: Place, slow_lane: &Arc<SlowLane>) -> Result<Self, (Ended, Spent)> {
         let mut instance = match &terms.sharing {
-            Sharing::Nothing => Held::Own(Instance::new(&terms.guest, slow_lane)?),
+            Sharing::Nothing => Held::Own(Instance::new(terms, place, slow_lane)?),
             Sharing::Instance(shared) => {
                 let mut instance = lock(&shared.0);
                 if instance.is_none() {
-                    *instance = Some(Instance::new(&terms.guest, slow_lane)?);
+                    let mut first = Instance::new(terms, place, slow_lane)?;
+                    // It holds the sessions of all that have come and gone.
+                    first.store.set_max_component_handles(usize::MAX);
+                    *instance = Some(first);
                 }
                 Held::Shared(shared.clone())
             }
@@ -163,16 +170,22 @@ impl Spent {
 }
 
 impl Instance {
-    fn new(compiled: &Arc<Guest>, slow_lane: &Arc<SlowLane>) -> Result<Self, (Ended, Spent)> {
+    fn new(terms: &Terms, place: Place, slow_lane: &Arc<SlowLane>) -> Result<Self, (Ended, Spent)> {
+        let compiled = &terms.guest;
         let limits = compiled.limits();
+        let charge = match place {
+            Place::Regular => terms.budget.charge(),
+            Place::Reserve => terms.budget.last_charge(),
+        };
         #[cfg_attr(not(feature = "wasi"), expect(unused_mut, reason = "only WASI is added later"))]
-        let mut bounds = Bounds::new(limits, slow_lane);
+        let mut bounds = Bounds::new(limits, charge, slow_lane);
         #[cfg(feature = "wasi")]
         if compiled.wants_wasi {
             bounds.wasi = Some(Box::new(Wasi::new()));
         }
         let mut store = Store::new(compiled.engine(), bounds);
         store.limiter(|bounds| bounds);
+        store.set_max_component_handles(COMPONENT_HANDLES);
         store.set_hostcall_fuel(usize::try_from(limits.action_bytes()).unwrap_or(usize::MAX));
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().cpu.tick()));
 

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::task;
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 
-use crate::limits::{Limits, TICK};
+use crate::budget::{Charge, Exhausted};
+use crate::ended::Limit;
+use crate::limits::{INSTANCE_BYTES, Limits, TICK};
 use crate::sandbox::slow_lane::{Place, SlowLane};
 use crate::sandbox::ticker::Ticker;
 #[cfg(feature = "wasi")]
@@ -15,11 +17,13 @@ use crate::sandbox::wasi::Wasi;
 
 /// What the store of one client knows: its bounds, and how much of them is used.
 pub(super) struct Bounds {
-    pub(super) memory: u64,
+    memory: u64,
     memory_now: u64,
     pub(super) memory_peak: u64,
-    /// Whether the guest was refused memory.
-    pub(super) memory_refused: bool,
+    /// Whether the guest was refused memory, and by which limit.
+    pub(super) refused: Option<Limit>,
+    /// What of the memory of all clients it has.
+    charge: Charge,
     /// Of one list of actions, in the host's memory.
     pub(super) action_bytes: u64,
     pub(super) cpu: Cpu,
@@ -45,12 +49,13 @@ pub(super) struct Cpu {
 }
 
 impl Bounds {
-    pub(super) fn new(limits: &Limits, slow_lane: &Arc<SlowLane>) -> Self {
+    pub(super) fn new(limits: &Limits, charge: Charge, slow_lane: &Arc<SlowLane>) -> Self {
         Self {
             memory: limits.memory,
             memory_now: 0,
             memory_peak: 0,
-            memory_refused: false,
+            refused: None,
+            charge,
             action_bytes: limits.action_bytes(),
             cpu: Cpu {
                 limit: limits.cpu,
@@ -68,7 +73,11 @@ impl Bounds {
     fn grow(&mut self, bytes: usize) -> bool {
         let wanted = self.memory_now.saturating_add(bytes as u64);
         if wanted > self.memory {
-            self.memory_refused = true;
+            self.refused = Some(Limit::Memory(self.memory));
+            return false;
+        }
+        if self.charge.set(INSTANCE_BYTES.saturating_add(wanted)) == Err(Exhausted) {
+            self.refused = Some(Limit::TotalMemory(self.charge.budget().total()));
             return false;
         }
         self.memory_now = wanted;

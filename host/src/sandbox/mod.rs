@@ -12,6 +12,8 @@ pub(crate) mod indexer;
 pub(crate) mod inspect;
 pub(crate) mod instance;
 mod meter;
+#[cfg(feature = "compile")]
+mod names;
 pub(crate) mod plan;
 mod precompiled;
 pub(crate) mod slow_lane;

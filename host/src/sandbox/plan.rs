@@ -54,6 +54,16 @@ impl Plan {
         }
         Err(Breach::NoWait)
     }
+
+    /// Bytes that are held until the steps are carried out.
+    pub(crate) fn bytes(&self) -> usize {
+        let step = |step: &Step| match step {
+            Step::Send(bytes) => bytes.len(),
+            Step::Pass(_) => 0,
+            Step::Report(report) => report.bytes(),
+        };
+        self.steps.iter().map(step).sum()
+    }
 }
 
 impl Part {

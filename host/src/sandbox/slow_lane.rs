@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::sync::{Mutex, MutexGuard};
 use std::thread::{self, Thread};
+use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio::task;
 
-use crate::limits::{HAND_OVER, SLOW_LANE};
+use crate::limits::{HAND_OVER, HAND_OVER_REST, SLOW_LANE};
 use crate::sync::lock;
 
 /// The lane of one loop.
@@ -29,6 +30,8 @@ struct Lane {
     coming: usize,
     /// Counts those who came.
     came: u64,
+    /// When there was no thread to hand the loop to, last time.
+    failed: Option<Instant>,
 }
 
 /// A guest in the lane: how many turns it has had, and when it came. The least of those that wait is next.
@@ -40,19 +43,25 @@ pub(crate) struct Place {
 
 impl SlowLane {
     /// Called on the thread of a loop: hands the loop to another thread, and waits for a turn. The place is
-    /// given back by `leave`. None: the lane is full.
+    /// given back by `leave`. None: the lane is full, or there is no other thread, and the guest would keep its
+    /// loop from all others.
     pub(crate) fn enter(&self) -> Option<Place> {
         let mut lane = self.lock();
-        if lane.waiting.len() + lane.coming >= SLOW_LANE {
+        let rests = lane.failed.is_some_and(|failed| failed.elapsed() < HAND_OVER_REST);
+        if rests || lane.waiting.len() + lane.coming >= SLOW_LANE {
             return None;
         }
         lane.coming += 1;
         lane.came += 1;
         let place = Place { turns: 0, came: lane.came };
         drop(lane);
-        hand_over();
+        let handed_over = hand_over();
         let mut lane = self.lock();
         lane.coming -= 1;
+        lane.failed = (!handed_over).then(Instant::now);
+        if !handed_over {
+            return None;
+        }
         self.wait(lane, place);
         Some(place)
     }
@@ -103,20 +112,19 @@ impl Lane {
     }
 }
 
-/// Has another thread run the loop from here on.
-fn hand_over() {
+/// Has another thread run the loop from here on. False: there is none that could.
+fn hand_over() -> bool {
     task::block_in_place(|| {
         // The runtime takes the loop back when this closure ends, unless another thread has it by then.
         // So the closure ends only when the loop is seen to run elsewhere.
         let (runs, seen) = mpsc::sync_channel(1);
         // Without a loop there is nothing to hand over.
-        let Ok(runtime) = Handle::try_current() else { return };
+        let Ok(runtime) = Handle::try_current() else { return true };
         runtime.spawn(async move {
             // Nobody listens when the wait below was given up.
             let _ = runs.send(());
         });
-        // A machine that cannot start a thread in this time has other worries.
-        let _ = seen.recv_timeout(HAND_OVER);
+        seen.recv_timeout(HAND_OVER).is_ok()
     })
 }
 

@@ -1,13 +1,19 @@
 //! Why a call of a guest did not return: which limit it was, or how the guest failed, and where.
 
+use std::fmt::{self, Write as _};
+
 use wasmtime::{Trap, WasmBacktrace};
 
 use crate::ended::{Ended, Limit};
+use crate::limits::COMPONENT_HANDLES;
 use crate::sandbox::meter::Bounds;
 
 /// What wasmtime 48 says when a list is larger than its bound (hostcall fuel): it has no type for that.
 /// `a_list_beyond_its_bound_is_an_action_bytes_limit` in the tests fails when the wording changes.
 const OUT_OF_HOSTCALL_FUEL: &str = "fuel";
+
+/// The same for handles.
+const OUT_OF_HANDLES: &str = "store handle limit exceeded";
 
 /// Why a call did not come back with a result.
 pub(super) fn why(error: &wasmtime::Error, bounds: &Bounds) -> Ended {
@@ -19,25 +25,24 @@ pub(super) fn why(error: &wasmtime::Error, bounds: &Bounds) -> Ended {
         return Ended::OverLimit { limit: Limit::SlowLane, backtrace };
     }
     // A guest that was refused memory may go on without; one that then fails, fails of that.
-    if bounds.memory_refused {
-        return Ended::OverLimit { limit: Limit::Memory(bounds.memory), backtrace };
+    if let Some(limit) = bounds.refused {
+        return Ended::OverLimit { limit, backtrace };
     }
-    match error.downcast_ref::<Trap>() {
-        Some(trap) => Ended::Trapped { message: trap.to_string(), backtrace },
-        None if error.root_cause().to_string().contains(OUT_OF_HOSTCALL_FUEL) => {
-            Ended::OverLimit { limit: Limit::ActionBytes(bounds.action_bytes), backtrace }
-        }
+    let message = error.root_cause().to_string();
+    let limit = match error.downcast_ref::<Trap>() {
+        None if message.contains(OUT_OF_HOSTCALL_FUEL) => Limit::ActionBytes(bounds.action_bytes),
+        None if message.contains(OUT_OF_HANDLES) => Limit::Handles(COMPONENT_HANDLES),
         // What a guest hands over and nobody can read (a list that lies beyond its memory, an action that
         // does not exist) is a trap too, says the component model.
-        None => Ended::Trapped { message: error.root_cause().to_string(), backtrace },
-    }
+        _ => return Ended::Trapped { message, backtrace },
+    };
+    Ended::OverLimit { limit, backtrace }
 }
 
 /// Frames of a backtrace that are looked at: the innermost say what happened.
 const FRAMES: usize = 64;
 
-/// Bytes of a function's name that are demangled and kept. Names of generic Rust functions have some
-/// hundreds; a component can bring one of many megabytes.
+/// Bytes of a function's name that are kept. Names of generic Rust functions have some hundreds.
 const NAME_BYTES: usize = 1_024;
 
 /// The names of the functions in which the guest was, innermost first.
@@ -47,17 +52,71 @@ fn backtrace(error: &wasmtime::Error) -> Vec<String> {
         .iter()
         .take(FRAMES)
         .map(|frame| match frame.func_name() {
-            Some(name) if name.len() <= NAME_BYTES => shortened(format!("{:#}", rustc_demangle::demangle(name))),
-            Some(name) => shortened(name.chars().take(NAME_BYTES).collect()),
+            Some(name) => function(name),
             None => format!("function {}", frame.func_index()),
         })
         .collect()
 }
 
-fn shortened(mut name: String) -> String {
-    if name.len() > NAME_BYTES {
-        name.truncate(name.floor_char_boundary(NAME_BYTES));
-        name.push_str("...");
+/// The name of a function as it is in its source, or the beginning of it.
+fn function(name: &str) -> String {
+    let mut kept = Beginning(String::new());
+    // A name that is too long to be kept is most likely not one to demangle.
+    let demangled = (name.len() <= NAME_BYTES).then(|| rustc_demangle::demangle(name));
+    let whole = match demangled {
+        Some(demangled) => write!(kept, "{demangled:#}"),
+        None => kept.write_str(name),
+    };
+    if whole.is_err() {
+        kept.0.push_str("...");
     }
-    name
+    kept.0
+}
+
+/// A text that takes its first `NAME_BYTES` and then fails: a short mangled name can stand for megabytes, which
+/// need not be written first.
+struct Beginning(String);
+
+impl fmt::Write for Beginning {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = NAME_BYTES - self.0.len();
+        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        if text.len() > room { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_demangled_and_bounded() {
+        assert_eq!(function("_ZN4core3fmt9Formatter3pad17h3f2a1b0c4d5e6f70E"), "core::fmt::Formatter::pad");
+        assert_eq!(function("plain"), "plain");
+        let long = "ü".repeat(NAME_BYTES);
+        assert_eq!(function(&long), format!("{}...", &long[..NAME_BYTES]));
+        // Tuples of what came before, twice: two hundred bytes that stand for a megabyte.
+        let mut nested = "_RIC1a".to_owned();
+        let mut last = "hh".to_owned();
+        for _ in 0..16 {
+            let here = nested.len() - "_R".len();
+            nested += &format!("T{last}E");
+            last = format!("B{0}_B{0}_", base_62(here));
+        }
+        nested += "E";
+        assert!(nested.len() < 300 && format!("{:#}", rustc_demangle::demangle(&nested)).len() > 100_000);
+        assert_eq!(function(&nested).len(), NAME_BYTES + "...".len());
+    }
+
+    /// A number as it stands in a mangled name, where nothing is 0.
+    fn base_62(number: usize) -> String {
+        const DIGITS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let mut digits = Vec::new();
+        let mut rest = number.checked_sub(1);
+        while let Some(value) = rest {
+            digits.insert(0, char::from(DIGITS[value % 62]));
+            rest = (value >= 62).then(|| value / 62);
+        }
+        digits.into_iter().collect()
+    }
 }

@@ -7,21 +7,23 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-use crate::ended::Closed;
+use crate::ended::{Closed, Ended};
 use crate::limits::{ACCEPT_REST, ACCEPTS_AT_STOP, ACCEPTS_IN_A_ROW, Limits};
 use crate::sandbox::slow_lane::SlowLane;
-use crate::serve::admission::Admission;
 use crate::serve::client::Client;
 use crate::serve::shared::{Shared, Stop};
-use crate::socket::{self, Socket};
+use crate::serve::silent::Silent;
+use crate::socket::Socket;
 
 /// One listener on one loop.
 pub(crate) struct Acceptor {
-    pub(crate) listener: OwnedFd,
+    pub(crate) listener: AsyncFd<OwnedFd>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) slow_lane: Arc<SlowLane>,
+    pub(crate) silent: Arc<Silent>,
     pub(crate) stop: watch::Receiver<Stop>,
 }
 
@@ -35,23 +37,22 @@ enum Accepted {
 
 impl Acceptor {
     pub(crate) async fn run(self) {
-        let Self { listener, shared, slow_lane, mut stop } = self;
-        let Ok(listener) = socket::register(listener) else { return };
+        let mut stop = self.stop.clone();
         let mut stops = false;
         while !stops {
             tokio::select! {
                 biased;
                 // Who has been connected by now is still taken in; then the listener is closed.
                 _ = stop.wait_for(|stop| *stop != Stop::No) => stops = true,
-                ready = listener.readable() => match ready {
+                ready = self.listener.readable() => match ready {
                     Ok(mut ready) => ready.clear_ready(),
                     Err(_) => return,
                 },
             }
             let mut in_a_row = 0;
             loop {
-                match accept(listener.as_fd()) {
-                    Accepted::Client(socket, peer) => admit(socket, peer, &shared, &slow_lane, &stop),
+                match accept(self.listener.get_ref().as_fd()) {
+                    Accepted::Client(socket, peer) => self.admit(socket, peer).await,
                     Accepted::Nobody => break,
                     Accepted::Short if stops => break,
                     Accepted::Short => tokio::time::sleep(ACCEPT_REST).await,
@@ -67,32 +68,28 @@ impl Acceptor {
             }
         }
     }
-}
 
-fn admit(
-    socket: OwnedFd,
-    peer: Option<SocketAddr>,
-    shared: &Arc<Shared>,
-    slow_lane: &Arc<SlowLane>,
-    stop: &watch::Receiver<Stop>,
-) {
-    let number = shared.next_number();
-    match Admission::new(&shared.admissions, peer, &shared.limits) {
-        Ok(admission) => {
-            let client = Client {
-                number,
-                peer,
-                socket: Socket::new(socket),
-                admission,
-                shared: Arc::clone(shared),
-                slow_lane: Arc::clone(slow_lane),
-                stop: stop.clone(),
-            };
-            tokio::spawn(client.serve());
-        }
-        Err(reason) => {
-            drop(socket);
-            shared.journal.closed(&Closed::rejected(number, peer, reason));
+    async fn admit(&self, socket: OwnedFd, peer: Option<SocketAddr>) {
+        let Self { shared, slow_lane, silent, stop, .. } = self;
+        let number = shared.next_number();
+        match shared.admissions.admit(peer, &shared.limits).await {
+            Ok(admission) => {
+                let client = Client {
+                    number,
+                    peer,
+                    socket: Socket::new(socket),
+                    admission,
+                    shared: Arc::clone(shared),
+                    slow_lane: Arc::clone(slow_lane),
+                    silent: Arc::clone(silent),
+                    stop: stop.clone(),
+                };
+                tokio::spawn(client.serve());
+            }
+            Err(reason) => {
+                drop(socket);
+                shared.journal.closed(&Closed::new(number, peer, Ended::Rejected(reason)));
+            }
         }
     }
 }

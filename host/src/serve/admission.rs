@@ -5,8 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+use tokio::time::timeout_at;
+
+use super::silent::Silent;
 use crate::ended::{Closed, Ended, Rejection};
-use crate::limits::{Limits, PENALTY, SUSPECTS};
+use crate::limits::{GIVE_WAY, GIVE_WAY_ATTEMPTS, Limits, PENALTY, SUSPECTS};
 use crate::sandbox::instance::Place;
 use crate::sync::lock;
 
@@ -24,6 +28,8 @@ pub struct Summary {
     /// Clients that were closed at once, because the server or their address had too many, or because
     /// clients of their address had failed too often.
     pub rejected: u64,
+    /// Clients that were silent and gave way to others, because the server was full.
+    pub displaced: u64,
 }
 
 /// Who is there.
@@ -31,16 +37,36 @@ pub struct Summary {
 pub(crate) struct Admissions {
     state: Mutex<Present>,
     empty: Condvar,
+    /// Notified when a place is free, where somebody waits for one.
+    freed: Notify,
+    /// The silent clients of each loop.
+    silent: Mutex<Vec<Arc<Silent>>>,
 }
 
 #[derive(Default)]
 struct Present {
-    clients: u32,
+    regular: u32,
+    reserve: u32,
     /// Whether somebody waits for them to leave: telling nobody costs a system call too.
     awaited: bool,
+    /// Newcomers that wait for somebody to give way.
+    waiting: u32,
     by_address: HashMap<IpAddr, u32>,
     suspects: Suspects,
     summary: Summary,
+}
+
+impl Present {
+    fn clients(&mut self, place: Place) -> &mut u32 {
+        match place {
+            Place::Regular => &mut self.regular,
+            Place::Reserve => &mut self.reserve,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.regular + self.reserve == 0
+    }
 }
 
 /// Addresses whose clients ended by their guest's fault not long ago.
@@ -85,39 +111,6 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Fails where there is no place, not even in the reserve.
-    pub(crate) fn new(
-        admissions: &Arc<Admissions>,
-        peer: Option<SocketAddr>,
-        limits: &Limits,
-    ) -> Result<Self, Rejection> {
-        let address = peer.and_then(|peer| counted_as(peer.ip()));
-        let mut present = admissions.lock();
-        let blocked = |address| present.suspects.is_blocked(address, limits.faults, Instant::now());
-        let blocked = address.is_some_and(blocked);
-        let counted = address.filter(|_| limits.per_address.is_some());
-        let neighbours = counted.and_then(|address| present.by_address.get(&address)).copied().unwrap_or_default();
-        let is_crowded = counted.is_some() && limits.per_address.is_some_and(|most| neighbours >= most);
-        let reason = match () {
-            () if blocked => Some(Rejection::Faults),
-            () if is_crowded => Some(Rejection::PerAddress),
-            () if present.clients >= limits.max_clients.saturating_add(limits.reserve) => Some(Rejection::MaxClients),
-            () => None,
-        };
-        if let Some(reason) = reason {
-            present.summary.rejected += 1;
-            return Err(reason);
-        }
-        let place = if present.clients < limits.max_clients { Place::Regular } else { Place::Reserve };
-        present.clients += 1;
-        present.summary.clients += 1;
-        if let Some(address) = counted {
-            present.by_address.insert(address, neighbours + 1);
-        }
-        drop(present);
-        Ok(Self { admissions: Arc::clone(admissions), counted, place })
-    }
-
     pub(crate) fn place(&self) -> Place {
         self.place
     }
@@ -126,7 +119,7 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         let mut present = self.admissions.lock();
-        present.clients -= 1;
+        *present.clients(self.place) -= 1;
         if let Some(address) = self.counted
             && let Some(count) = present.by_address.get_mut(&address)
         {
@@ -135,8 +128,11 @@ impl Drop for Admission {
                 present.by_address.remove(&address);
             }
         }
-        if present.clients == 0 && present.awaited {
+        if present.is_empty() && present.awaited {
             self.admissions.empty.notify_all();
+        }
+        if present.waiting > 0 {
+            self.admissions.freed.notify_waiters();
         }
     }
 }
@@ -144,6 +140,100 @@ impl Drop for Admission {
 impl Admissions {
     fn lock(&self) -> MutexGuard<'_, Present> {
         lock(&self.state)
+    }
+
+    /// The silent clients of a loop, which is new.
+    pub(crate) fn add_loop(&self) -> Arc<Silent> {
+        let silent = Arc::<Silent>::default();
+        lock(&self.silent).push(Arc::clone(&silent));
+        silent
+    }
+
+    /// Finds a place for a client. Where all are taken, the client that has been silent longest gives way;
+    /// where nobody is silent, there is the reserve. Fails where that is full too.
+    pub(crate) async fn admit(
+        self: &Arc<Self>,
+        peer: Option<SocketAddr>,
+        limits: &Limits,
+    ) -> Result<Admission, Rejection> {
+        for place in [Place::Regular, Place::Reserve] {
+            if let Some(admission) = self.try_admit(peer, limits, place)? {
+                return Ok(admission);
+            }
+            for _ in 0..GIVE_WAY_ATTEMPTS {
+                if !self.displace(place) {
+                    break;
+                }
+                if let Some(admission) = self.admit_next(peer, limits, place).await? {
+                    return Ok(admission);
+                }
+            }
+        }
+        self.lock().summary.rejected += 1;
+        Err(Rejection::MaxClients)
+    }
+
+    /// Admits a client to a place that somebody is about to leave. None: nobody did in time. A client that
+    /// was asked to give way does not when bytes of it have come by then.
+    async fn admit_next(
+        self: &Arc<Self>,
+        peer: Option<SocketAddr>,
+        limits: &Limits,
+        place: Place,
+    ) -> Result<Option<Admission>, Rejection> {
+        let deadline = tokio::time::Instant::now() + GIVE_WAY;
+        self.lock().waiting += 1;
+        let admitted = loop {
+            // Made before the attempt: what is freed after it is heard of.
+            let freed = self.freed.notified();
+            match self.try_admit(peer, limits, place) {
+                Ok(None) if timeout_at(deadline, freed).await.is_ok() => {}
+                admitted => break admitted,
+            }
+        };
+        self.lock().waiting -= 1;
+        admitted
+    }
+
+    /// Has the client give way that has been silent longest, on whichever loop it is.
+    fn displace(&self, place: Place) -> bool {
+        let loops = lock(&self.silent);
+        let longest = loops.iter().filter_map(|silent| Some((silent.longest(place)?, silent)));
+        longest.min_by_key(|(since, _)| *since).is_some_and(|(_, silent)| silent.displace(place))
+    }
+
+    /// None: no such place is free.
+    fn try_admit(
+        self: &Arc<Self>,
+        peer: Option<SocketAddr>,
+        limits: &Limits,
+        place: Place,
+    ) -> Result<Option<Admission>, Rejection> {
+        let address = peer.and_then(|peer| counted_as(peer.ip()));
+        let mut present = self.lock();
+        let blocked = |address| present.suspects.is_blocked(address, limits.faults, Instant::now());
+        let blocked = address.is_some_and(blocked);
+        let counted = address.filter(|_| limits.per_address.is_some());
+        let neighbours = counted.and_then(|address| present.by_address.get(&address)).copied().unwrap_or_default();
+        let is_crowded = counted.is_some() && limits.per_address.is_some_and(|most| neighbours >= most);
+        if blocked || is_crowded {
+            present.summary.rejected += 1;
+            return Err(if blocked { Rejection::Faults } else { Rejection::PerAddress });
+        }
+        let most = match place {
+            Place::Regular => limits.max_clients,
+            Place::Reserve => limits.reserve,
+        };
+        if *present.clients(place) >= most {
+            return Ok(None);
+        }
+        *present.clients(place) += 1;
+        present.summary.clients += 1;
+        if let Some(address) = counted {
+            present.by_address.insert(address, neighbours + 1);
+        }
+        drop(present);
+        Ok(Some(Admission { admissions: Arc::clone(self), counted, place }))
     }
 
     /// What the server has done so far.
@@ -157,6 +247,7 @@ impl Admissions {
         present.summary.bytes_out += closed.bytes_out;
         present.summary.guest_failures += u64::from(closed.ended.is_guests_fault());
         present.summary.cut_off += u64::from(closed.ended == Ended::ShutDown);
+        present.summary.displaced += u64::from(closed.ended == Ended::Displaced);
         if closed.ended.is_guests_fault()
             && let Some(address) = closed.peer.and_then(|peer| counted_as(peer.ip()))
         {
@@ -169,7 +260,7 @@ impl Admissions {
         let began = Instant::now();
         let mut present = self.lock();
         present.awaited = true;
-        while present.clients > 0 {
+        while !present.is_empty() {
             let Some(left) = patience.checked_sub(began.elapsed()) else { return false };
             (present, _) = self.empty.wait_timeout(present, left).unwrap_or_else(PoisonError::into_inner);
         }
@@ -194,27 +285,83 @@ mod tests {
         Some(SocketAddr::new(address.parse().expect("an address"), 1))
     }
 
-    #[test]
-    fn an_address_has_its_share_of_places_and_this_machine_all_of_them() {
+    #[tokio::test]
+    async fn an_address_has_its_share_of_places_and_this_machine_all_of_them() {
         let admissions = Arc::new(Admissions::default());
         let limits = Limits { max_clients: 6, reserve: 1, per_address: Some(2), ..Limits::default() };
-        let enter = |address| Admission::new(&admissions, from(address), &limits);
-        let held: Vec<_> = ["192.0.2.1", "192.0.2.1", "2001:db8::1", "2001:db8::2"].map(enter).into();
-        assert!(held.iter().all(Result::is_ok));
-        let rejected = |address| enter(address).err();
-        assert_eq!(rejected("192.0.2.1"), Some(Rejection::PerAddress));
+        let enter = async |address| admissions.admit(from(address), &limits).await;
+        let mut held = Vec::new();
+        for address in ["192.0.2.1", "192.0.2.1", "2001:db8::1", "2001:db8::2"] {
+            held.push(enter(address).await.expect("there is a place"));
+        }
         // Written as IPv6, and a neighbour in the same /64: the same addresses.
-        assert_eq!(rejected("::ffff:192.0.2.1"), Some(Rejection::PerAddress));
-        assert_eq!(rejected("2001:db8::3"), Some(Rejection::PerAddress));
-        assert!(enter("2001:db8:0:1::1").is_ok_and(|admission| admission.place() == Place::Regular));
-        let local: Vec<_> = ["127.0.0.1", "::1", "127.0.0.1"].map(enter).into();
-        assert_eq!(
-            local.iter().flatten().map(Admission::place).collect::<Vec<_>>(),
-            [Place::Regular, Place::Regular, Place::Reserve]
-        );
-        assert_eq!(rejected("127.0.0.1"), Some(Rejection::MaxClients));
+        for address in ["192.0.2.1", "::ffff:192.0.2.1", "2001:db8::3"] {
+            assert_eq!(enter(address).await.err(), Some(Rejection::PerAddress));
+        }
+        assert!(enter("2001:db8:0:1::1").await.is_ok_and(|admission| admission.place() == Place::Regular));
+        let mut local = Vec::new();
+        for (address, place) in [("127.0.0.1", Place::Regular), ("::1", Place::Regular), ("127.0.0.1", Place::Reserve)]
+        {
+            local.push(enter(address).await.expect("there is a place"));
+            assert_eq!(local.last().map(Admission::place), Some(place));
+        }
+        assert_eq!(enter("127.0.0.1").await.err(), Some(Rejection::MaxClients));
         drop(held);
-        assert!(enter("192.0.2.1").is_ok());
+        assert!(enter("192.0.2.1").await.is_ok());
+    }
+
+    /// A client that waits for its first bytes until it has to give way.
+    async fn wait_silently(admission: Admission, silent: Arc<Silent>, number: u64, since: tokio::time::Instant) -> u64 {
+        silent.gives_way(admission.place(), number, since).await;
+        number
+    }
+
+    #[tokio::test]
+    async fn whoever_has_been_silent_longest_gives_way_and_nobody_else_does() {
+        let admissions = Arc::new(Admissions::default());
+        let limits = Limits { max_clients: 4, reserve: 1, ..Limits::default() };
+        let loops = [admissions.add_loop(), admissions.add_loop()];
+        let began = tokio::time::Instant::now();
+        let admit = async || admissions.admit(None, &limits).await.map(|admission| (admission.place(), admission));
+        let busy = admit().await.expect("there is a place");
+        let mut silent = tokio::task::JoinSet::new();
+        // The longest silence is neither that of the first client nor on the first loop.
+        for (number, on, seconds) in [(1, 0, 2), (2, 1, 1), (3, 0, 3)] {
+            let (_, admission) = admit().await.expect("there is a place");
+            let since = began + Duration::from_secs(seconds);
+            silent.spawn(wait_silently(admission, Arc::clone(&loops[on]), number, since));
+        }
+        tokio::task::yield_now().await;
+        let mut newcomers = Vec::new();
+        for number in [2, 1, 3] {
+            newcomers.push(admit().await.expect("somebody gives way"));
+            assert_eq!(silent.join_next().await.map(Result::ok), Some(Some(number)));
+        }
+        assert!(newcomers.iter().all(|(place, _)| *place == Place::Regular));
+        // Nobody is silent any more: the reserve, and then nothing.
+        let told = admit().await.expect("there is the reserve");
+        assert_eq!(told.0, Place::Reserve);
+        assert_eq!(admit().await.err(), Some(Rejection::MaxClients));
+        drop(busy);
+        assert!(admit().await.is_ok_and(|(place, _)| place == Place::Regular));
+    }
+
+    #[tokio::test]
+    async fn a_newcomer_does_not_wait_for_ever_for_a_client_that_stays() {
+        let admissions = Arc::new(Admissions::default());
+        let limits = Limits { max_clients: 1, reserve: 1, ..Limits::default() };
+        let silent = admissions.add_loop();
+        let stays = admissions.admit(None, &limits).await.expect("there is a place");
+        let mut silence = std::pin::pin!(silent.gives_way(Place::Regular, 1, tokio::time::Instant::now()));
+        tokio::select! {
+            biased;
+            () = &mut silence => panic!("nobody needs its place"),
+            () = std::future::ready(()) => {}
+        }
+        let told = admissions.admit(None, &limits).await.map(|admission| admission.place());
+        assert_eq!(told, Ok(Place::Reserve));
+        silence.await;
+        drop(stays);
     }
 
     #[test]

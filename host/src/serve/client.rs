@@ -15,8 +15,11 @@ use super::admission::Admission;
 use super::buffer::with_buffer;
 use super::failed::lost;
 use super::pace::Pace;
+use super::reports::Reports;
 use super::shared::{Shared, Stop};
+use super::silent::Silent;
 use super::wait::until;
+use crate::budget::{Charge, Exhausted};
 use crate::contract::{Event, Facts, Found, Phase, Portion};
 use crate::ended::{Breach, Closed, Ended, Limit, Timeout};
 use crate::limits::RESERVE_TIMEOUT;
@@ -37,6 +40,7 @@ pub(crate) struct Client {
     pub(crate) socket: Socket,
     pub(crate) shared: Arc<Shared>,
     pub(crate) slow_lane: Arc<SlowLane>,
+    pub(crate) silent: Arc<Silent>,
     pub(crate) stop: watch::Receiver<Stop>,
 }
 
@@ -44,8 +48,7 @@ impl Client {
     /// Serves the client, and tells the journal when its connection is closed.
     pub(crate) async fn serve(self) {
         let accepted = Instant::now();
-        let shared = Arc::clone(&self.shared);
-        let (client, peer) = (self.number, self.peer);
+        let untold = Untold::new(&self);
         let mut connection = Connection::new(self, accepted);
         // A client that says nothing costs the wait for its first bytes. What comes after that takes more,
         // and is made when they have come.
@@ -60,19 +63,49 @@ impl Client {
         connection.drop_sandbox();
         let (tally, recording) = (connection.tally, connection.recording);
         let closed = Closed {
-            client,
-            peer,
             ended,
             bytes_in: tally.bytes_in,
             bytes_out: tally.bytes_out,
             exchanges: tally.exchanges,
+            reports_left_out: connection.reports.left_out(),
             memory_peak: tally.spent.memory_peak,
             cpu: tally.spent.cpu,
             output: tally.spent.output,
-            capsule: None,
             duration: accepted.elapsed(),
+            ..Closed::new(untold.client, untold.peer, Ended::Finished)
         };
-        shared.closed(closed, recording);
+        untold.tell(closed, recording);
+    }
+}
+
+/// A client whose end was not told yet. Where serving it panics, or it is dropped with its loop, that is told
+/// too.
+struct Untold {
+    client: u64,
+    peer: Option<SocketAddr>,
+    /// None: it was told.
+    shared: Option<Arc<Shared>>,
+}
+
+impl Untold {
+    fn new(client: &Client) -> Self {
+        Self { client: client.number, peer: client.peer, shared: Some(Arc::clone(&client.shared)) }
+    }
+
+    fn tell(mut self, closed: Closed, recording: Option<Box<Recording>>) {
+        if let Some(shared) = self.shared.take() {
+            shared.closed(closed, recording);
+        }
+    }
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            let panics = std::thread::panicking();
+            let ended = if panics { Ended::HostFault("it panicked".into()) } else { Ended::ShutDown };
+            shared.closed(Closed::new(self.client, self.peer, ended), None);
+        }
     }
 }
 
@@ -126,12 +159,16 @@ pub(super) struct Connection {
     pub(super) pace: Option<Pace>,
     /// Where sessions are recorded, and there is one by now.
     recording: Option<Box<Recording>>,
+    /// What of the memory of all clients the host holds for this one, beside its guest.
+    held: Charge,
+    pub(super) reports: Reports,
     pub(super) tally: Tally,
 }
 
 impl Connection {
     fn new(client: Client, accepted: Instant) -> Self {
         let pace = client.shared.limits.rate.map(|rate| Pace::new(rate, accepted));
+        let held = client.shared.budget.charge();
         Self {
             client,
             sandbox: None,
@@ -147,6 +184,8 @@ impl Connection {
             exchange_from: 0,
             pace,
             recording: None,
+            held,
+            reports: Reports::new(accepted),
             tally: Tally::default(),
         }
     }
@@ -158,6 +197,7 @@ impl Connection {
                 self.drop_sandbox();
             }
             self.carry_out(&mut plan.steps).await?;
+            self.hold(0)?;
             plan = match plan.wait {
                 Wait::Receive(phase) => self.receive(phase).await?,
                 Wait::Open(name) => self.open(&name).await?,
@@ -193,7 +233,15 @@ impl Connection {
         if sandbox.cpu().saturating_sub(self.tally.cpu_at_progress) > limits.idle_cpu {
             return Err(Limit::IdleCpu(limits.idle_cpu).into());
         }
+        self.hold(plan.bytes())?;
         Ok(plan)
+    }
+
+    /// Charges what the host holds from now on: so many bytes to be sent, and what was recorded.
+    fn hold(&mut self, bytes: usize) -> Result<(), Ended> {
+        let recorded = self.recording.as_ref().map_or(0, |recording| recording.bytes());
+        let held = self.held.set((bytes + recorded) as u64);
+        held.map_err(|Exhausted| Limit::TotalMemory(self.held.budget().total()).into())
     }
 
     /// Drops the instance, and keeps what it came to.
@@ -268,6 +316,7 @@ impl Connection {
     /// Counts what has come, and makes the instance for the first of it.
     fn heard(&mut self, count: usize) -> Result<(), Ended> {
         self.tally.bytes_in += count as u64;
+        self.reports.earn(count as u64);
         self.progress();
         if !self.exchange_heard {
             self.exchange_heard = true;
@@ -276,8 +325,10 @@ impl Connection {
         if self.sandbox.is_none() {
             let Client { number, admission, shared, slow_lane, .. } = &self.client;
             let terms = shared.terms();
-            self.recording = shared.record(*number, admission.place(), &terms);
-            let started = Sandbox::start(&terms, admission.place(), slow_lane);
+            // Where little memory is left, the client is told so while there is enough for that.
+            let place = if shared.budget.is_short() { Place::Reserve } else { admission.place() };
+            self.recording = shared.record(*number, place, &terms);
+            let started = Sandbox::start(&terms, place, slow_lane);
             self.sandbox = Some(started.map_err(|(ended, spent)| {
                 self.tally.spent = spent;
                 ended
@@ -295,9 +346,19 @@ impl Connection {
         };
         // The socket may have been filled since it was registered; the attempt that follows finds out.
         self.unread = true;
-        let Client { socket, stop, .. } = &mut self.client;
+        let Client { number, admission, socket, silent, stop, .. } = &mut self.client;
         let woken = if self.stopping == Stopping::Told { Stop::Now } else { Stop::Drain };
-        until(socket.readable(), asking.since + patience, timeout, stop, woken).await
+        let bytes = until(socket.readable(), asking.since + patience, timeout, stop, woken);
+        if asking.phase == Phase::Partial && self.sandbox.is_some() {
+            return bytes.await;
+        }
+        // In the middle of nothing: the place may go to somebody else.
+        let displaced = silent.gives_way(admission.place(), *number, asking.since);
+        tokio::select! {
+            biased;
+            bytes = bytes => bytes,
+            () = displaced => if socket.has_unread() { Ok(()) } else { Err(Ended::Displaced) },
+        }
     }
 
     async fn open(&mut self, name: &[u8]) -> Result<Plan, Ended> {

@@ -9,19 +9,21 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::budget::Budget;
 use crate::journal::{Journal, Silent};
-use crate::limits::{CUT, LISTINGS, SLOW_LANE};
+use crate::limits::CUT;
 use crate::record::keeper::{Capsules, Keeper};
 use crate::sandbox::guest::Guest;
 use crate::sandbox::indexer::Index;
 use crate::sandbox::instance::{Sharing, Terms};
 use crate::serve::accept::{self, Acceptor};
 use crate::serve::admission::Summary;
+use crate::serve::event_loop::EventLoop;
 use crate::serve::shared::{OtherLimits, Shared, Stop};
 use crate::settings::Settings;
+use crate::socket;
 use crate::sources::{Indexes, MakeIndex, Sources};
 
 /// A server that is being set up: what it serves, how, and who is told of it.
@@ -48,7 +50,7 @@ pub struct Running {
     shared: Arc<Shared>,
     stop: watch::Sender<Stop>,
     addresses: Vec<SocketAddr>,
-    loops: Vec<Runtime>,
+    loops: Vec<EventLoop>,
 }
 
 impl Server {
@@ -120,7 +122,8 @@ impl Server {
         }
         let keeper = self.capsules.map(|capsules| Keeper::start(capsules, Arc::clone(&self.journal))).transpose()?;
         let home = self.sources.only().map(<[u8]>::to_vec);
-        let terms = Terms { guest: self.guest, settings: self.settings, home, sharing: self.sharing };
+        let budget = Budget::new(self.guest.limits().total_memory);
+        let terms = Terms { guest: self.guest, settings: self.settings, home, budget, sharing: self.sharing };
         let shared = Arc::new(Shared::new(terms, self.sources, self.journal, keeper));
         let index = match self.index {
             _ if !shared.sources.is_live() => None,
@@ -132,26 +135,22 @@ impl Server {
         let stop = watch::Sender::new(Stop::No);
         let mut loops = Vec::new();
         for number in 0..self.loops {
-            // A runtime of one worker is a loop that can hand itself to another thread when a guest
-            // computes for long (see `slow_lane`), and that shares nothing with its neighbours.
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(1)
-                .max_blocking_threads(SLOW_LANE + LISTINGS)
-                .thread_name(format!("loop-{number}"))
-                .enable_io()
-                .enable_time()
-                .build()?;
+            let event_loop = EventLoop::start(number)?;
             let slow_lane = Arc::default();
+            let silent = shared.admissions.add_loop();
+            let inside = event_loop.handle().enter();
             for listener in &listeners {
                 let acceptor = Acceptor {
-                    listener: listener.try_clone()?,
+                    listener: socket::register(listener.try_clone()?)?,
                     shared: Arc::clone(&shared),
                     slow_lane: Arc::clone(&slow_lane),
+                    silent: Arc::clone(&silent),
                     stop: stop.subscribe(),
                 };
-                runtime.spawn(acceptor.run());
+                event_loop.handle().spawn(acceptor.run());
             }
-            loops.push(runtime);
+            drop(inside);
+            loops.push(event_loop);
         }
         Ok(Running { shared, stop, addresses, loops })
     }
@@ -231,8 +230,6 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.cut();
-        for runtime in self.loops.drain(..) {
-            runtime.shutdown_background();
-        }
+        self.loops.clear();
     }
 }

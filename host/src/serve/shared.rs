@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
+use crate::budget::Budget;
 use crate::ended::Closed;
 use crate::journal::Journal;
 use crate::limits::{LISTINGS, Limits};
@@ -20,6 +21,8 @@ use crate::sources::Sources;
 pub(crate) struct Shared {
     terms: RwLock<Arc<Terms>>,
     pub(crate) limits: Limits,
+    /// The memory of all clients.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) sources: Sources,
     pub(crate) journal: Arc<dyn Journal>,
     /// Where sessions are recorded.
@@ -49,6 +52,7 @@ impl Shared {
     pub(crate) fn new(terms: Terms, sources: Sources, journal: Arc<dyn Journal>, keeper: Option<Keeper>) -> Self {
         Self {
             limits: terms.guest.limits().clone(),
+            budget: Arc::clone(&terms.budget),
             terms: RwLock::new(Arc::new(terms)),
             sources,
             journal,
@@ -69,9 +73,9 @@ impl Shared {
             return Err(OtherLimits);
         }
         let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-        let Terms { settings, home, sharing, .. } = &**terms;
-        let (settings, home, sharing) = (settings.clone(), home.clone(), sharing.clone());
-        *terms = Arc::new(Terms { guest, settings, home, sharing });
+        let Terms { settings, home, budget, sharing, .. } = &**terms;
+        let (settings, home, budget, sharing) = (settings.clone(), home.clone(), Arc::clone(budget), sharing.clone());
+        *terms = Arc::new(Terms { guest, settings, home, budget, sharing });
         Ok(())
     }
 

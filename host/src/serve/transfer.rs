@@ -12,14 +12,15 @@ use tokio::time::{Instant, sleep_until};
 use super::buffer::with_buffer;
 use super::client::{Client, Connection};
 use super::failed::lost;
+use super::pace::Pace;
 use super::shared::Stop;
 use super::wait::until;
 use crate::contract::{Remainder, Report, Span};
 use crate::ended::{Breach, Ended, Timeout};
 use crate::journal::Exchange;
-use crate::limits::{LINGER, LINGER_BYTES, PASS_BYTES, RECEIVED_BYTES, SMALL_PASS_BYTES};
+use crate::limits::{LINGER, LINGER_PAUSE, LINGER_RATE, PASS_BYTES, RECEIVED_BYTES, SMALL_PASS_BYTES};
 use crate::sandbox::plan::Step;
-use crate::socket::{Follows, Moved};
+use crate::socket::{Follows, Moved, Socket};
 use crate::sources::{Lost, Source};
 
 impl Connection {
@@ -32,21 +33,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Discards what the client still sends, so that it gets to read the end of what it was sent.
+    /// Discards what the client still sends, so that it gets to read the end of what it was sent: many send
+    /// all of a large request before they read. Whoever needs its place more may have it.
     async fn linger(&mut self) {
-        let deadline = Instant::now() + LINGER;
-        let mut left = LINGER_BYTES as u64;
-        loop {
-            let Client { socket, stop, .. } = &mut self.client;
-            match with_buffer(|buffer| socket.receive(buffer)) {
-                Ok(Moved::Bytes(count)) if (count as u64) < left => left -= count as u64,
-                Ok(Moved::Later) => {
-                    if until(socket.readable(), deadline, Timeout::Header, stop, Stop::Now).await.is_err() {
-                        return;
-                    }
-                }
-                Ok(Moved::Bytes(_) | Moved::End) | Err(_) => return,
-            }
+        let Client { number, admission, socket, silent, stop, .. } = &mut self.client;
+        let displaced = silent.gives_way(admission.place(), *number, Instant::now());
+        tokio::select! {
+            biased;
+            () = discard(socket, stop) => {}
+            () = displaced => {}
         }
     }
 
@@ -210,7 +205,8 @@ impl Connection {
             Some(sandbox) => (sandbox.memory_peak(), sandbox.cpu()),
             None => (self.tally.spent.memory_peak, self.tally.spent.cpu),
         };
-        self.client.shared.journal.exchange(&Exchange {
+        let now = Instant::now();
+        let exchange = Exchange {
             client: self.client.number,
             peer: self.client.peer,
             request: &report.request,
@@ -219,14 +215,45 @@ impl Connection {
             agent: &report.agent,
             bytes_out: self.tally.bytes_out - self.exchange_from,
             complete,
-            duration: self.exchange_since.elapsed(),
+            duration: now.saturating_duration_since(self.exchange_since),
             memory_peak,
             cpu,
-        });
+        };
+        if self.reports.allow(report, now) {
+            self.client.shared.journal.exchange(&exchange);
+        }
         self.exchange_from = self.tally.bytes_out;
-        self.exchange_since = Instant::now();
+        self.exchange_since = now;
         self.exchange_heard = false;
         self.view = None;
+    }
+}
+
+/// Discards what comes until the client has sent everything, has paused for too long, or has had its time.
+async fn discard(socket: &mut Socket, stop: &mut watch::Receiver<Stop>) {
+    let mut pace = Pace::new(LINGER_RATE, Instant::now());
+    let deadline = Instant::now() + LINGER;
+    while Instant::now() < deadline {
+        let allowed = match pace.allows(Instant::now()) {
+            Ok(allowed) => usize::try_from(allowed).unwrap_or(usize::MAX),
+            Err(later) if rest(later, stop).await.is_ok() => continue,
+            Err(_) => return,
+        };
+        let received = with_buffer(|buffer| {
+            let most = allowed.min(buffer.len());
+            socket.receive(&mut buffer[..most])
+        });
+        match received {
+            Ok(Moved::Bytes(count)) => pace.spend(count as u64),
+            Ok(Moved::Later) => {
+                let paused = deadline.min(Instant::now() + LINGER_PAUSE);
+                if until(socket.readable(), paused, Timeout::Header, stop, Stop::Now).await.is_err() {
+                    return;
+                }
+            }
+            Ok(Moved::End) | Err(_) => return,
+        }
+        task::consume_budget().await;
     }
 }
 
