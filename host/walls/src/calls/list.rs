@@ -114,13 +114,23 @@ pub(super) const ALLOWED: &[Call] = &[
     // What the limits are, and not to change them.
     (libc::SYS_prlimit64, &[Is(0, &[0]), Null(2)]),
     (libc::SYS_getrusage, &[]),
-    // Calls that have a successor on other machines.
+    // The older names of calls above, which other machines do not have. musl prefers them.
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_epoll_wait, &[]),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_poll, &[]),
     #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, &[]),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_stat, &[]),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_lstat, &[]),
+    #[cfg(target_arch = "x86_64")]
     (libc::SYS_access, &[]),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_readlink, &[]),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_rename, &[]),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_unlink, &[]),
 ];
