@@ -1,8 +1,8 @@
-//! Where the component's memory comes from: first what it was born with, then what it asks for.
+//! The component's heap: first the memory that the instance starts with, then pages that it asks for.
 //!
-//! The allocator of Rust's WASI targets asks for a new page at its first allocation and leaves what the
-//! linker put behind the data unused. To the host a page more is a system call for each client, and
-//! another to take it back.
+//! The allocator of Rust's WASI targets asks for a new page at its first allocation and leaves the memory
+//! between the data and the end of the last page unused. For the host a new page is a system call for each
+//! client, and another to take it back.
 
 #![expect(unsafe_code, reason = "an allocator hands out raw memory")]
 
@@ -14,7 +14,19 @@ use core::ptr;
 use dlmalloc::{Allocator, Dlmalloc};
 
 #[global_allocator]
-static HEAP: Heap = Heap(UnsafeCell::new(Dlmalloc::new_with_allocator(Pages { born_with: Cell::new(true) })));
+static HEAP: Heap = Heap(UnsafeCell::new(empty_heap()));
+
+/// The heap grows by multiples of this, in bytes: a page of the host's memory.
+///
+/// The allocator writes to the end of what it is given. Given all at once, it would touch the last page of
+/// the instance's memory for every client, and the host would have to take that page back.
+const PIECE: usize = 4 * 1024;
+
+const fn empty_heap() -> Dlmalloc<Pages> {
+    let mut heap = Dlmalloc::new_with_allocator(Pages { given_out: Cell::new(0) });
+    assert!(heap.set_granularity(PIECE));
+    heap
+}
 
 /// The size of a page of WebAssembly memory.
 const PAGE: usize = 64 * 1024;
@@ -43,10 +55,10 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
-/// The pages of the instance's memory.
+/// The instance's memory after the stack and the data.
 struct Pages {
-    /// Whether those that it was born with are still to be given out.
-    born_with: Cell<bool>,
+    /// Where the part that the heap does not have yet starts; 0 until it has some.
+    given_out: Cell<usize>,
 }
 
 unsafe extern "C" {
@@ -58,18 +70,14 @@ unsafe extern "C" {
 unsafe impl Allocator for Pages {
     fn alloc(&self, size: usize) -> (*mut u8, usize, u32) {
         const REFUSED: usize = usize::MAX;
-        if self.born_with.replace(false) {
-            let base = &raw const __heap_base as usize;
-            let count = (wasm32::memory_size(0) * PAGE).saturating_sub(base);
-            if count >= size {
-                return (ptr::with_exposed_provenance_mut(base), count, 0);
-            }
+        let start = self.given_out.get().max(&raw const __heap_base as usize);
+        let Some(end) = start.checked_add(size) else { return (ptr::null_mut(), 0, 0) };
+        let missing = end.saturating_sub(wasm32::memory_size(0) * PAGE);
+        if missing > 0 && wasm32::memory_grow(0, missing.div_ceil(PAGE)) == REFUSED {
+            return (ptr::null_mut(), 0, 0);
         }
-        let pages = size.div_ceil(PAGE);
-        match wasm32::memory_grow(0, pages) {
-            REFUSED => (ptr::null_mut(), 0, 0),
-            before => (ptr::with_exposed_provenance_mut(before * PAGE), pages * PAGE, 0),
-        }
+        self.given_out.set(end);
+        (ptr::with_exposed_provenance_mut(start), size, 0)
     }
 
     fn remap(&self, _: *mut u8, _: usize, _: usize, _: bool) -> *mut u8 {

@@ -1,0 +1,239 @@
+//! What a server will need, and the order in which it gives up the rest.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::files::{Level, Reach};
+use crate::report::{Missing, Report, State, Wall};
+use crate::{calls, code, files, privileges};
+
+/// Which walls are raised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// As many as the system has.
+    #[default]
+    Auto,
+    /// All, or the process does not go on.
+    Strict,
+    /// None.
+    Off,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Strict => "strict",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// A word that is not a [`Mode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownMode;
+
+impl fmt::Display for UnknownMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not one of `auto`, `strict`, `off`")
+    }
+}
+
+impl std::error::Error for UnknownMode {}
+
+impl FromStr for Mode {
+    type Err = UnknownMode;
+
+    fn from_str(word: &str) -> Result<Self, UnknownMode> {
+        [Self::Auto, Self::Strict, Self::Off].into_iter().find(|mode| mode.to_string() == word).ok_or(UnknownMode)
+    }
+}
+
+/// What a server will need while it serves.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    mode: Mode,
+    reaches: Vec<(PathBuf, Reach)>,
+    loads_code: Option<String>,
+    largest_file: Option<u64>,
+}
+
+/// The first walls stand: privileges, files, network, scopes.
+#[derive(Debug)]
+pub struct Raised {
+    mode: Mode,
+    loads_code: Option<String>,
+    report: Report,
+}
+
+impl Plan {
+    /// For a server that needs nothing but its sockets.
+    pub fn new(mode: Mode) -> Self {
+        Self { mode, reaches: Vec::new(), loads_code: None, largest_file: None }
+    }
+
+    /// Keeps a source within reach. A folder: everything beneath it. A file or a FIFO: as [`reads`](Self::reads).
+    pub fn serves(self, path: &Path) -> Self {
+        if path.is_dir() { self.reaches(path, Reach::Read) } else { self.reads(path) }
+    }
+
+    /// Keeps a file within reach that is opened again and again, and may have been replaced by then: all
+    /// files beneath its folder can be opened. If it is a link, that holds for the folder of the link and
+    /// that of the file which it leads to now.
+    ///
+    /// A file that lies in the root of the file system cannot be replaced: nothing else is kept in reach.
+    pub fn reads(mut self, file: &Path) -> Self {
+        for spelling in [std::path::absolute(file), fs::canonicalize(file)].into_iter().flatten() {
+            let folder = spelling.parent().filter(|folder| folder.parent().is_some());
+            let reach = (folder.map_or_else(|| spelling.clone(), Path::to_owned), Reach::ReadFiles);
+            if !self.reaches.contains(&reach) {
+                self.reaches.push(reach);
+            }
+        }
+        self
+    }
+
+    /// Keeps it possible to create, write, rename and remove files in this folder.
+    pub fn writes_into(self, folder: &Path) -> Self {
+        self.reaches(folder, Reach::Write)
+    }
+
+    /// Keeps it possible to remove files from this folder: that of a unix socket, say.
+    pub fn removes_from(self, folder: &Path) -> Self {
+        self.reaches(folder, Reach::Remove)
+    }
+
+    /// Leaves out [`Wall::Code`], because machine code will be loaded later. The report says `why`.
+    pub fn loads_code(mut self, why: &str) -> Self {
+        self.loads_code = Some(why.to_owned());
+        self
+    }
+
+    /// Bounds the size of files that the process writes, in bytes. It holds for all of them: logs that are
+    /// written to a file, and the memory of live sources, which is a file that only grows.
+    pub fn largest_file(mut self, bytes: u64) -> Self {
+        self.largest_file = Some(bytes);
+        self
+    }
+
+    fn reaches(mut self, path: &Path, reach: Reach) -> Self {
+        self.reaches.push((path.to_owned(), reach));
+        self
+    }
+
+    /// Raises the walls that hold for the calling thread and those that it starts. The process must have no
+    /// other thread yet: it would be left outside.
+    ///
+    /// # Errors
+    ///
+    /// With [`Mode::Strict`], the first wall that is missing. The process should end then: others may
+    /// stand already, and none comes down again.
+    pub fn raise_files(self) -> Result<Raised, Missing> {
+        let Self { mode, reaches, loads_code, largest_file } = self;
+        let mut raised = Raised { mode, loads_code, report: Report::default() };
+        if mode == Mode::Off {
+            return Ok(raised);
+        }
+        let alone = alone();
+        let privileges = privileges::drop_all(largest_file).map_err(|error| error.to_string());
+        raised.add(Wall::Privileges, privileges.and(alone.clone()))?;
+        let level = files::restrict(&reaches);
+        for (wall, needed, since) in [
+            (Wall::Files, Level::FILES, "5.13"),
+            (Wall::Network, Level::NETWORK, "6.7"),
+            (Wall::Scopes, Level::SCOPES, "6.12"),
+        ] {
+            let enough = level.clone().and_then(|level| level.reaches(needed, since));
+            raised.add(wall, enough.and(alone.clone()))?;
+        }
+        Ok(raised)
+    }
+}
+
+impl Level {
+    fn reaches(self, needed: Self, since: &str) -> Result<(), String> {
+        let (has, needs) = (self.number(), needed.number());
+        let older = || format!("the kernel has Landlock {has}, and this needs {needs} (Linux {since})");
+        (self >= needed).then_some(()).ok_or_else(older)
+    }
+}
+
+impl Raised {
+    /// Raises the walls that hold for all threads: no new machine code, and no system call that serving
+    /// does not need. Call it when the guest is loaded and the event loops have started.
+    ///
+    /// # Errors
+    ///
+    /// With [`Mode::Strict`], the first wall that is missing.
+    pub fn raise_calls(mut self) -> Result<Report, Missing> {
+        if self.mode == Mode::Off {
+            return Ok(self.report);
+        }
+        match self.loads_code.take() {
+            Some(why) if self.mode == Mode::Strict => return Err(Missing { wall: Wall::Code, why }),
+            Some(why) => {
+                self.report.add(Wall::Code, State::Omitted(why));
+                self.add(Wall::Calls, calls::restrict(calls::Code::Loaded))?;
+            }
+            None => {
+                let forbidden = code::forbid().map_err(|error| format!("{error} (it needs Linux 6.3)"));
+                self.add(Wall::Code, forbidden)?;
+                self.add(Wall::Calls, calls::restrict(calls::Code::Fixed))?;
+            }
+        }
+        Ok(self.report)
+    }
+
+    fn add(&mut self, wall: Wall, raised: Result<(), String>) -> Result<(), Missing> {
+        match raised {
+            Ok(()) => self.report.add(wall, State::Stands),
+            Err(why) if self.mode == Mode::Strict => return Err(Missing { wall, why }),
+            Err(why) => self.report.add(wall, State::Missing(why)),
+        }
+        Ok(())
+    }
+}
+
+/// Whether the calling thread is the only one.
+fn alone() -> Result<(), String> {
+    let count = |tasks: io::Result<fs::ReadDir>| tasks.map_or(0, Iterator::count);
+    match count(fs::read_dir("/proc/self/task")) {
+        1 => Ok(()),
+        0 => Err("/proc is not mounted: it cannot be seen whether there are other threads".into()),
+        others => Err(format!("{} threads were started before, and are outside", others - 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn modes_are_written_as_they_are_read() {
+        for mode in [Mode::Auto, Mode::Strict, Mode::Off] {
+            assert_eq!(mode.to_string().parse(), Ok(mode));
+        }
+        assert_eq!("on".parse::<Mode>(), Err(UnknownMode));
+    }
+
+    #[test]
+    fn of_a_linked_file_the_folders_of_both_stay_in_reach_and_never_the_root() {
+        let outside = tempfile::tempdir().expect("a folder");
+        let folder = outside.path().canonicalize().expect("it is there");
+        for name in ["links", "files"] {
+            fs::create_dir(folder.join(name)).expect("a folder");
+        }
+        fs::write(folder.join("files/film"), "").expect("a file");
+        symlink("../files/film", folder.join("links/now")).expect("a link");
+        let plan = Plan::new(Mode::Auto).serves(&folder.join("links/now")).reads(&folder.join("links/now"));
+        let folders = [(folder.join("links"), Reach::ReadFiles), (folder.join("files"), Reach::ReadFiles)];
+        assert_eq!(plan.reaches, folders);
+
+        let plan = Plan::new(Mode::Auto).serves(&folder).reads(Path::new("/film"));
+        assert_eq!(plan.reaches, [(folder, Reach::Read), ("/film".into(), Reach::ReadFiles)]);
+    }
+}
