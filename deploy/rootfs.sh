@@ -1,7 +1,7 @@
 #!/bin/sh
-# Gathers what is in the image: rootfs.sh PROGRAM FOLDER
+# Collects the image's files: rootfs.sh PROGRAM FOLDER
 #
-# The program, the libraries that it is linked with (a static one has none), and an empty /srv.
+# The program, the libraries that it is linked with (a static program has none), and an empty /srv.
 set -eu
 program=$1 root=$2
 mkdir -p "$root/srv"
