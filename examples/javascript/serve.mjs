@@ -3,15 +3,16 @@
 import { open, readFile, realpath, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { dirname, join, resolve, sep } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
+import { setImmediate as immediate, setTimeout } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 
 const [transpiled, published, port = '0'] = process.argv.slice(2);
 const { instantiate } = await import(pathToFileURL(resolve(transpiled)));
 const folder = await realpath(published);
-const CLIENTS = 1_000, RECEIVED_BYTES = 16_384, IDLE_MS = 60_000, LINGER_MS = 1_000; // The limits.
+const CLIENTS = 1_000, RECEIVED_BYTES = 16_384, LINGER_MS = 1_000; // The limits.
+const TIMEOUT_MS = { idle: 60_000, partial: 10_000 }, STALL_MS = 60_000;
 const SETTINGS = {
-  dialect: 'standard', listing: false, headers: [], maxExchanges: 10_000, reports: true, atCapacity: false,
+  dialect: 'standard', listing: false, pages: false, headers: [], maxExchanges: 10_000, reports: true, atCapacity: false,
 };
 const modules = {}; // Compiled once, instantiated for each client.
 const compile = async (name) => WebAssembly.compile(await readFile(join(dirname(transpiled), name)));
@@ -20,24 +21,29 @@ async function live(client) {
   const { handler } = await instantiate((name) => (modules[name] ??= compile(name)), {}); // Nothing is imported.
   const [session, pieces] = [new handler.Session(SETTINGS), client.iterator({ destroyOnReturn: false })];
   const send = (bytes) => new Promise((sent, failed) => client.write(bytes, (why) => (why ? failed(why) : sent())));
-  let [file, unread] = [undefined, Buffer.alloc(0)];
-  const receive = async () => {
+  let [file, unread, began] = [undefined, Buffer.alloc(0), Date.now()];
+  const receive = async (phase) => {
+    // A request that has begun must be complete in time, however many pieces it comes in.
+    began = phase === 'partial' ? (began ?? Date.now()) : undefined;
+    client.setTimeout(Math.max(1, TIMEOUT_MS[phase] - (Date.now() - (began ?? Date.now()))));
     if (unread.length === 0) unread = (await pieces.next()).value ?? unread;
+    client.setTimeout(STALL_MS);
     const val = unread.subarray(0, RECEIVED_BYTES);
     unread = unread.subarray(val.length);
     return val.length > 0 ? { tag: 'received', val } : { tag: 'finished' };
   };
   try {
-    for (let event = await receive(), actions; event; ) {
+    for (let event = await receive('partial'), actions; event; ) {
       [actions, event] = [session.advance(BigInt(Date.now()), event), undefined];
       for (const { tag, val } of actions) {
-        if (tag === 'receive') event = await receive();
+        if (tag === 'receive') event = await receive(val);
+        if (tag === 'proceed') event = await immediate({ tag: 'proceeded' }); // After everybody else.
         if (tag === 'send') await send(val);
         if (tag === 'pass') await pass(file, val, send); // What is served does not enter the session.
         if (tag === 'report') console.log(val.request, val.status);
         if (tag === 'close') client.end();
         if (val === 'unread') await forget(pieces);
-        if (tag === 'open') [file, event] = await find(Buffer.from(val).toString(), await file?.close());
+        if (tag === 'open') [file, event, began] = await find(Buffer.from(val).toString(), await file?.close());
       }
     }
   } finally {
@@ -45,7 +51,7 @@ async function live(client) {
   }
 }
 
-// Closing while bytes come is a reset, which can destroy the end of the reply. Who goes on and on is cut off.
+// Closing while bytes come is a reset, which can destroy the end of the response. It is bounded in time.
 async function forget(pieces) {
   const enough = setTimeout(LINGER_MS, { done: true });
   while (!(await Promise.race([pieces.next(), enough])).done);
@@ -72,7 +78,7 @@ async function find(name) {
 }
 
 const server = createServer({ allowHalfOpen: true }, (client) => {
-  client.setTimeout(IDLE_MS, () => client.destroy());
+  client.on('timeout', () => client.destroy());
   live(client).catch((why) => console.error(why.message)).finally(() => client.destroySoon());
 });
 server.maxConnections = CLIENTS;

@@ -1,6 +1,6 @@
 """Serves a folder through the session component: python serve.py SESSION.wasm FOLDER [PORT]
 
-A thread and a fresh instance for each client. The session says what is to be done, and `live` does it.
+A thread and a fresh instance for each client. The session says what to do, and `live` does it.
 """
 import os, socket, socketserver, sys, threading, time
 from pathlib import Path
@@ -12,17 +12,18 @@ from wasmtime.component import Component, Linker, Variant, _types
 # With this every case is written out, as in Variant("err", "not-found").
 _types.VariantLikeType._tagged = lambda self: True
 
-MEMORY, TICK_S, TICKS, IDLE_S, LINGER_S = 8 << 20, 0.01, 10, 60, 1  # The limits of one client.
-SETTINGS = Record(**{"dialect": "standard", "home": Variant("none"), "listing": False, "headers": [],
-                     "cors": Variant("none"), "max-exchanges": 10_000, "reports": True, "at-capacity": False})
+MEMORY, TICK_S, TICKS, STALL_S, LINGER_S = 8 << 20, 0.01, 10, 60, 1  # The limits of one client.
+TIMEOUT_S = {"idle": 60, "partial": 10}
+SETTINGS = Record(**{"dialect": "standard", "home": Variant("none"), "listing": False, "pages": False,
+                     "headers": [], "cors": Variant("none"), "max-exchanges": 10_000, "reports": True, "at-capacity": False})
 config = Config()
 config.epoch_interruption = True  # A session that computes for TICKS ticks at once traps, and no other does.
 engine = Engine(config)
 component, folder = Component.from_file(engine, sys.argv[1]), Path(sys.argv[2]).resolve()
 
 def live(client, *_):
-    client.settimeout(IDLE_S)
-    store, file, event = Store(engine), None, receive(client)
+    store, file, began = Store(engine), None, time.monotonic()
+    event = receive(client, TIMEOUT_S["partial"])
     store.set_limits(memory_size=MEMORY)
     store.set_epoch_deadline(TICKS)
     instance = Linker(engine).instantiate(store, component)  # The linker is empty: nothing is imported.
@@ -35,9 +36,13 @@ def live(client, *_):
         actions, event = advance(store, session, int(time.time() * 1000), event), None
         for action in actions:
             match action.tag, action.payload:
-                case "receive", _:
-                    event = receive(client)
+                case "receive", phase:  # A request that has begun must be complete in time.
+                    began = (began or time.monotonic()) if phase == "partial" else None
+                    event = receive(client, TIMEOUT_S[phase] - (time.monotonic() - began if began else 0))
+                case "proceed", _:  # Other clients have threads of their own.
+                    event = Variant("proceeded")
                 case "open", name:
+                    began = None
                     file, found = find(name)
                     event = Variant("opened", found)
                 case "send", data:
@@ -47,14 +52,16 @@ def live(client, *_):
                         raise EOFError("the file has become shorter")
                 case "report", exchange:
                     print(exchange.request, exchange.status, flush=True)
-                case "close", "unread":  # Closing while bytes come is a reset, which can destroy the reply.
+                case "close", "unread":  # Closing while bytes come is a reset, which can destroy the response.
                     client.shutdown(socket.SHUT_WR)
                     end = time.monotonic() + LINGER_S
                     while (left := end - time.monotonic()) > 0 and (client.settimeout(left) or client.recv(65_536)):
                         pass
 
-def receive(client):
+def receive(client, timeout):
+    client.settimeout(max(timeout, 0.001))
     data = client.recv(4096)
+    client.settimeout(STALL_S)
     return Variant("received", data) if data else Variant("finished")
 
 def find(name):

@@ -1,8 +1,7 @@
-//! The words of `wit/session.wit`, in plain Rust: what happens to a client and what is to be done about it.
+//! The types of `wit/session.wit` in plain Rust: what happens to a client and what is to be done about it.
 //!
-//! Rule: the same names, the same cases, the same meaning as there, and nothing else. The contract's own
-//! page explains them; here are only the shapes, so that the core can be built, tested and fuzzed without
-//! WebAssembly.
+//! Rule: the same names, cases and meanings as there, and nothing else. That file explains them; these are
+//! only the shapes, so that the core can be built, tested and fuzzed without WebAssembly.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,15 +12,15 @@ pub type Instant = u64;
 /// The name of a source or folder: segments separated by `/`, none at either end. Empty: the root.
 pub type Name = Vec<u8>;
 
-/// Whether a name can name anything: no segment of it is empty, begins with a dot or contains NUL. For
-/// hosts, which answer `NotFound` to any other. The root can.
+/// Whether a name can name anything: no segment is empty, begins with a dot or contains NUL. True for the
+/// root. Hosts answer `NotFound` to any other name.
 #[must_use]
 pub fn names_something(name: &[u8]) -> bool {
     let proper = |segment: &[u8]| !segment.is_empty() && segment[0] != b'.' && !segment.contains(&0);
     name.is_empty() || name.split(|byte| *byte == b'/').all(proper)
 }
 
-/// A line that the operator wants on every reply.
+/// A header field that the operator adds to every response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     /// Visible ASCII without blanks or colons; never empty.
@@ -45,15 +44,18 @@ pub enum Dialect {
 pub struct Settings {
     /// How to answer where there is a choice.
     pub dialect: Dialect,
-    /// The one source that a client asking for the root is sent to. None: the root is a folder.
+    /// Where there is only one source, its name: a client that asks for the root is sent to it. None: the
+    /// root is a folder.
     pub home: Option<Name>,
-    /// Whether a folder without an index is answered with a list of what is in it.
+    /// Whether a folder without an index is answered with a listing.
     pub listing: bool,
-    /// Lines that go on every reply, in this order.
+    /// Whether pages for people may be made: a player beside a source, a listing with one.
+    pub pages: bool,
+    /// Header fields for every response, in this order.
     pub headers: Vec<Field>,
-    /// The origin that scripts of other sites may come from (`*`: any).
+    /// The origin whose scripts may read responses (`*`: any).
     pub cors: Option<String>,
-    /// How many exchanges a client may have before it has to connect anew.
+    /// Exchanges after which a client has to connect anew.
     pub max_exchanges: u32,
     /// Whether the host wants `Report` actions.
     pub reports: bool,
@@ -68,6 +70,7 @@ impl Default for Settings {
             dialect: Dialect::Standard,
             home: None,
             listing: false,
+            pages: false,
             headers: Vec::new(),
             cors: None,
             max_exchanges: u32::MAX,
@@ -77,12 +80,12 @@ impl Default for Settings {
     }
 }
 
-/// The part of an open source that can be had now: `start` to `end`, `end` not among them.
+/// The part of an open source that can be read now: from `start` up to, but not including, `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Offset of the first byte that can be had.
+    /// Offset of the first byte that can be read.
     pub start: u64,
-    /// Offset past the last byte that can be had.
+    /// Offset past the last byte that can be read.
     pub end: u64,
     /// Whether `end` is the end of the source for good.
     pub is_final: bool,
@@ -93,7 +96,7 @@ pub struct Window {
 pub struct Span {
     /// Offset of the first byte.
     pub offset: u64,
-    /// How many bytes.
+    /// Number of bytes.
     pub count: u64,
 }
 
@@ -108,7 +111,7 @@ impl Span {
 /// What is known of a source when it is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// What of it can be had now.
+    /// What can be read of it now.
     pub window: Window,
     /// When its content last changed.
     pub modified: Option<Instant>,
@@ -132,12 +135,23 @@ pub enum Found {
 pub enum Refusal {
     /// Nothing of that name is published.
     NotFound,
-    /// It is there, and the server may not read it.
+    /// It exists, and the server may not read it.
     Forbidden,
-    /// Not now; later it may be.
+    /// Not now; later it may work.
     Unavailable,
     /// It could not be read.
     Failed,
+}
+
+/// Which part of a folder's content to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Portion {
+    /// The folder.
+    pub folder: Name,
+    /// Only entries whose name is greater than this one, compared byte by byte. Empty: from the beginning.
+    pub after: Name,
+    /// The number of entries wanted. The host may return fewer, never more. 0: as many as it returns at once.
+    pub limit: u32,
 }
 
 /// One thing in a folder.
@@ -153,12 +167,12 @@ pub struct Entry {
     pub modified: Option<Instant>,
 }
 
-/// What is in a folder, in no order.
+/// A portion of what is in a folder, sorted by name byte by byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listing {
-    /// At most 4,096 entries.
+    /// Never empty unless `complete`.
     pub entries: Vec<Entry>,
-    /// Whether these are all.
+    /// Whether nothing comes after these.
     pub complete: bool,
 }
 
@@ -169,20 +183,31 @@ pub enum Event {
     Received(Vec<u8>),
     /// The client will send no more.
     Finished,
-    /// What `Open` led to.
+    /// The result of `Open`.
     Opened(Result<Found, Refusal>),
-    /// What `List` led to.
+    /// The result of `List`.
     Listed(Result<Listing, Refusal>),
-    /// What `Wait` led to.
+    /// The result of `Wait`.
     Available(Window),
+    /// The answer to `Proceed`: other clients have had their turn.
+    Proceeded,
     /// The server wants to stop.
     Stopping,
+}
+
+/// Where a session stands while it waits for bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Between two exchanges, and nothing of the next one has come.
+    Idle,
+    /// In the middle of something, as after half a header section, or before the first exchange.
+    Partial,
 }
 
 /// What the session says that it did for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// The request line. Empty: it made no sense.
+    /// The request line. Empty: it was not understood.
     pub request: String,
     /// The status code.
     pub status: u16,
@@ -192,7 +217,7 @@ pub struct Exchange {
     pub agent: String,
 }
 
-/// What is still coming from a client whose session closes.
+/// What may still come from a client whose session closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remainder {
     /// Nothing that the session knows of.
@@ -205,19 +230,21 @@ pub enum Remainder {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Waits for more from the client.
-    Receive,
+    Receive(Phase),
     /// Opens a source by its name.
     Open(Name),
-    /// Reads what is in a folder.
-    List(Name),
+    /// Reads a portion of what is in a folder.
+    List(Portion),
     /// Sends these bytes.
     Send(Vec<u8>),
     /// Sends a span of the open source.
     Pass(Span),
     /// Waits until the open source has bytes past this offset.
     Wait(u64),
+    /// Gives other clients their turn and asks to be called again.
+    Proceed,
     /// Tells that an exchange is over.
     Report(Exchange),
-    /// Ends the client.
+    /// Disconnects the client.
     Close(Remainder),
 }

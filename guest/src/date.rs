@@ -51,6 +51,14 @@ pub(crate) fn push_iso(out: &mut Vec<u8>, time: Seconds) {
     out.push(b'Z');
 }
 
+/// Writes a time as people read it, to the minute: `1994-11-06 08:49`.
+pub(crate) fn push_minute(out: &mut Vec<u8>, time: Seconds) {
+    let start = out.len();
+    push_iso(out, time);
+    out[start + b"1994-11-06".len()] = b' ';
+    out.truncate(start + b"1994-11-06 08:49".len());
+}
+
 /// The last two digits of a number.
 fn two(number: u32) -> [u8; 2] {
     [b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]

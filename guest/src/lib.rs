@@ -27,26 +27,18 @@ extern crate alloc;
 
 pub mod answer;
 pub mod contract;
+pub mod names;
 
-mod body;
-mod compat;
-mod conditional;
-mod connection;
 mod date;
-mod guard;
-mod listing;
+mod decide;
 mod media_type;
-mod multipart;
-mod negotiate;
-mod page;
-mod range;
-mod reply;
+mod plan;
 mod request;
-mod search;
-mod stream;
-mod target;
+mod response;
+mod session;
+mod status;
 mod text;
 
-pub use connection::Session;
-pub use guard::{Asked, Denied, Guard};
+pub use decide::guard::{Asked, Denied, Guard};
 pub use request::Malformed;
+pub use session::Session;

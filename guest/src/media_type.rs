@@ -199,11 +199,49 @@ fn essence(media_type: &str) -> &[u8] {
     trim(split_once(media_type, b';').map_or(media_type, |(essence, _)| essence))
 }
 
-/// What most replies are of: neither a list nor a text by the first look at it, so that the tables need not
+/// What most responses are of: neither a list nor a text by the first look at it, so that the tables need not
 /// be gone through.
 fn is_plainly_media(media_type: &str) -> bool {
     media_type == UNKNOWN || media_type.starts_with("video/")
 }
+
+/// What people see in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Video,
+    Audio,
+    Image,
+    Text,
+    Other,
+}
+
+/// The kind of a file of this name.
+pub(crate) fn kind(name: &[u8]) -> Kind {
+    kind_of(of(name))
+}
+
+/// The kind of this media type. Lists of films are text, and so are those whose type begins with `audio/`; a
+/// segment of a stream is nothing that one would play by itself.
+pub(crate) fn kind_of(media_type: &str) -> Kind {
+    let starts = |prefix: &str| media_type.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    let essence = essence(media_type);
+    if is_playlist(media_type) || LISTS.contains(&essence) || is_compressible(media_type) && !starts("image/") {
+        Kind::Text
+    } else if essence == b"video/iso.segment" {
+        Kind::Other
+    } else if starts("video/") {
+        Kind::Video
+    } else if starts("audio/") {
+        Kind::Audio
+    } else if starts("image/") {
+        Kind::Image
+    } else {
+        Kind::Other
+    }
+}
+
+/// Lists of films that are not rewritten while a stream goes on.
+const LISTS: [&[u8]; 1] = [b"audio/x-scpls"];
 
 const PLAYLISTS: [&[u8]; 6] = [
     b"application/vnd.apple.mpegurl",
@@ -221,6 +259,11 @@ pub(crate) fn is_playlist(media_type: &str) -> bool {
     }
     let essence = essence(media_type);
     PLAYLISTS.iter().any(|playlist| playlist.eq_ignore_ascii_case(essence))
+}
+
+/// Whether this is a playlist of HLS.
+pub(crate) fn is_hls(media_type: &str) -> bool {
+    PLAYLISTS[..2].iter().any(|hls| hls.eq_ignore_ascii_case(essence(media_type)))
 }
 
 /// Whether compressing helps, so that a compressed sibling may lie beside it.
@@ -271,6 +314,29 @@ mod tests {
         for name in ["", "film", ".mp4", "a.mp4/film", "film.", "film.averyveryverylongending"] {
             assert_eq!(of(name.as_bytes()), UNKNOWN, "{name}");
         }
+    }
+
+    #[test]
+    fn a_kind_is_what_one_would_do_with_a_file() {
+        for (name, expected) in [
+            ("a.mp4", Kind::Video),
+            ("a.TS", Kind::Video),
+            ("a.mkv", Kind::Video),
+            ("a.mp3", Kind::Audio),
+            ("a.opus", Kind::Audio),
+            ("a.m3u8", Kind::Text),
+            ("a.m3u", Kind::Text),
+            ("a.pls", Kind::Text),
+            ("a.srt", Kind::Text),
+            ("a.svg", Kind::Image),
+            ("a.png", Kind::Image),
+            ("a.m4s", Kind::Other),
+            ("a.zip", Kind::Other),
+            ("a", Kind::Other),
+        ] {
+            assert_eq!(kind(name.as_bytes()), expected, "{name}");
+        }
+        assert_eq!(kind_of("Video/WebM; codecs=vp9"), Kind::Video);
     }
 
     #[test]

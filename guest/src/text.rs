@@ -1,7 +1,7 @@
 //! Reading and writing the small pieces that HTTP is made of: numbers, lists, tokens, escapes.
 //!
 //! Rule: everything is written into a buffer that is there already. `format!` would cost an allocation
-//! and the whole of `core::fmt` for every line of every reply.
+//! and the whole of `core::fmt` for every line of every response.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -100,6 +100,31 @@ pub(crate) fn push_path(out: &mut Vec<u8>, name: &[u8]) {
             out.push(hex_digit(byte >> 4, b'A'));
             out.push(hex_digit(byte & 0xf, b'A'));
         }
+    }
+}
+
+/// A hash that tells things apart which nobody makes to collide (FNV-1a).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hash(u64);
+
+impl Hash {
+    /// The hash of nothing.
+    pub(crate) fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    /// The hash of what was hashed before, and of these bytes.
+    pub(crate) fn add(self, bytes: &[u8]) -> Self {
+        let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        Self(bytes.iter().fold(self.0, add))
+    }
+
+    /// Sixteen hexadecimal digits.
+    pub(crate) fn digits(self) -> Vec<u8> {
+        let mut digits = Vec::with_capacity(16);
+        // The top bit makes them always sixteen.
+        push_hex(&mut digits, self.0 | 1 << 63);
+        digits
     }
 }
 

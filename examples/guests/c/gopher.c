@@ -1,7 +1,7 @@
 // A Gopher server (RFC 1436) as a guest of multiclient: another protocol, another language, the same host.
 //
-// A client sends a line, the selector. It is answered with the bytes of a file, which never come in here, or
-// with a menu of what is in a folder. Then the connection ends. Nothing is imported.
+// A client sends one line, the selector. The response is a file, whose bytes never come in here, or a menu of
+// what is in a folder, which is read and sent in portions. Then the connection ends. Nothing is imported.
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,8 @@
 
 enum {
     SELECTOR_LIMIT = 255, // RFC 1436, section 3.9.
-    SEND_LIMIT = 64 << 10, // The longest menu is 40 of these: the contract has 64 actions in a list.
+    PORTION = 256,        // Entries of a folder to ask for at once: less than 200 KiB of the longest names.
+    SEND_LIMIT = 64 << 10,
 };
 
 struct OF(session_t) {
@@ -51,12 +52,20 @@ static void send(OF(list_action_t) * list, const char *bytes, size_t length) {
     add(list, TO(SEND))->val.send = (guest_list_u8_t){copy, length};
 }
 
-static void ask_for(OF(list_action_t) * list, uint8_t tag, const OF(session_t) * session) {
-    uint8_t *copy = memcpy(take(NULL, session->length + 1), session->selector, session->length);
-    add(list, tag)->val.open = (OF(name_t)){copy, session->length};
+static OF(name_t) name(const void *bytes, size_t length) {
+    // One byte more: where there is none, nothing would have to be allocated.
+    return (OF(name_t)){memcpy(take(NULL, length + 1), bytes, length), length};
 }
 
-// Says what came of it, for the log, and ends the client.
+// Asks for what is in the folder, after this entry. None: from the beginning.
+static void ask_for_portion(OF(list_action_t) * list, const OF(session_t) * session, const OF(entry_t) * last) {
+    OF(portion_t) *portion = &add(list, TO(LIST))->val.list;
+    portion->folder = name(session->selector, session->length);
+    portion->after = last ? name(last->name.ptr, last->name.len) : name("", 0);
+    portion->limit = PORTION;
+}
+
+// Reports the result, for the log, and disconnects.
 static void end(OF(list_action_t) * list, const OF(session_t) * session, uint16_t status) {
     OF(exchange_t) *exchange = &add(list, TO(REPORT))->val.report;
     guest_string_dup_n(&exchange->request, session->selector, session->length);
@@ -73,8 +82,9 @@ static void refuse(OF(list_action_t) * list, const OF(session_t) * session) {
 static char *put(char *at, const void *bytes, size_t length) { return (char *)memcpy(at, bytes, length) + length; }
 
 // A line for each entry: its kind and name, and the selector that leads there. A client asks the server that
-// it has this from, whatever the last two say.
-static void menu(OF(list_action_t) * list, const OF(session_t) * session, const OF(list_entry_t) * entries) {
+// sent it, whatever host and port the line has.
+static void menu(OF(list_action_t) * list, const OF(session_t) * session, const OF(listing_t) * listing) {
+    const OF(list_entry_t) *entries = &listing->entries;
     char *text = take(NULL, SEND_LIMIT), *at = text;
     for (size_t i = 0; i < entries->len; i++) {
         const OF(entry_t) *entry = &entries->ptr[i];
@@ -90,9 +100,12 @@ static void menu(OF(list_action_t) * list, const OF(session_t) * session, const 
         at = put(at, entry->name.ptr, entry->name.len);
         at = put(at, "\t+\t70\r\n", 7);
     }
-    send(list, text, put(at, ".\r\n", 3) - text);
+    if (listing->complete) at = put(at, ".\r\n", 3);
+    if (at > text) send(list, text, at - text);
     free(text);
-    end(list, session, 200);
+    if (listing->complete) end(list, session, 200);
+    else if (entries->len) ask_for_portion(list, session, &entries->ptr[entries->len - 1]);
+    else __builtin_trap(); // Never: a portion is empty only at the end.
 }
 
 // Takes bytes until the line is there.
@@ -103,7 +116,8 @@ static void read(OF(list_action_t) * list, OF(session_t) * session, const guest_
     session->length += count;
     char *line_end = memchr(session->selector, '\n', session->length);
     if (!line_end && session->length < sizeof session->selector) {
-        add(list, TO(RECEIVE));
+        // In the middle of the only request that there will be.
+        add(list, TO(RECEIVE))->val.receive = EXPORTS_MULTICLIENT_SESSION_HANDLER_PHASE_PARTIAL;
         return;
     }
     session->length = line_end ? line_end - session->selector : 0;
@@ -117,7 +131,7 @@ static void read(OF(list_action_t) * list, OF(session_t) * session, const guest_
     // Volatile, or the compiler sees that nobody wants the memory and takes none.
     for (void *volatile lost; !strcmp(session->selector, "!leak");) lost = take(NULL, SEND_LIMIT), (void)lost;
 #endif
-    if (line_end) ask_for(list, TO(OPEN), session);
+    if (line_end) add(list, TO(OPEN))->val.open = name(session->selector, session->length);
     else refuse(list, session);
 }
 
@@ -130,17 +144,17 @@ void OF(method_session_advance)(OF(session_t) * session, OF(instant_t) now, OF(e
     } else if (event->tag == ON(OPENED) && !event->val.opened.is_err) {
         const OF(found_t) *found = &event->val.opened.val.ok;
         if (found->tag == EXPORTS_MULTICLIENT_SESSION_HANDLER_FOUND_FOLDER) {
-            ask_for(list, TO(LIST), session);
-        } else { // What is there now: who wants what is still to come asks a server that speaks HTTP.
+            ask_for_portion(list, session, NULL);
+        } else { // What is there now. For what is still to come, a client needs a server that speaks HTTP.
             const OF(window_t) *window = &found->val.source.window;
             add(list, TO(PASS))->val.pass = (OF(span_t)){window->start, window->end - window->start};
             end(list, session, 200);
         }
     } else if (event->tag == ON(LISTED) && !event->val.listed.is_err) {
-        menu(list, session, &event->val.listed.val.ok.entries);
+        menu(list, session, &event->val.listed.val.ok);
     } else if (event->tag == ON(OPENED) || event->tag == ON(LISTED)) {
         refuse(list, session);
-    } else { // The client has gone, or the server stops.
+    } else { // The client has disconnected, or the server stops.
         add(list, TO(CLOSE))->val.close = EXPORTS_MULTICLIENT_SESSION_HANDLER_REMAINDER_NOTHING;
     }
     OF(event_free)(event);

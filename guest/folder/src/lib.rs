@@ -4,15 +4,19 @@
 //! Rule: only names come in, and a name cannot lead upwards or to a dotfile. That no link leads out of
 //! the folder is the promise of the host that opened it. Outside of a sandbox nobody gives it.
 
+use std::cell::RefCell;
 use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use multiclient_guest::contract::{Entry, Facts, Found, Instant, Listing, Refusal, Span, Window, names_something};
+use multiclient_guest::contract::{
+    Entry, Facts, Found, Instant, Listing, Name, Portion, Refusal, Span, Window, names_something,
+};
+use multiclient_guest::names::Names;
 
-/// How many entries of a folder are listed, as the contract has it.
-const LISTING_ENTRIES: usize = 4_096;
+/// The most entries of a portion, as the contract has it.
+const PORTION_ENTRIES: u32 = 1_024;
 
 /// How much is read at once.
 pub const PIECE: usize = 64 * 1024;
@@ -21,12 +25,14 @@ pub const PIECE: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Folder {
     root: PathBuf,
+    /// The names of the folder that was listed last.
+    listed: RefCell<Option<Names>>,
 }
 
 impl Folder {
     /// Publishes what is beneath `root`.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), listed: RefCell::new(None) }
     }
 
     /// Opens what a name stands for. Gives the file too where it is a source.
@@ -46,29 +52,34 @@ impl Folder {
         Ok((Found::Source(facts), Some(file)))
     }
 
-    /// Reads what is in a folder: only what could be opened by name.
-    pub fn list(&self, name: &[u8]) -> Result<Listing, Refusal> {
-        let path = self.path(name)?;
-        let mut names = Vec::new();
-        for found in fs::read_dir(&path).map_err(refusal)? {
-            // A name that is not UTF-8 cannot be said to a component's host.
-            if let Ok(name) = found.map_err(refusal)?.file_name().into_string()
-                && names_something(name.as_bytes())
-            {
-                names.push(name);
-            }
-        }
-        names.sort_unstable();
-        let complete = names.len() <= LISTING_ENTRIES;
-        names.truncate(LISTING_ENTRIES);
-        let entry = |name: String| {
-            let found = fs::metadata(path.join(&name)).ok()?;
-            let folder = found.is_dir();
-            let size = if folder { 0 } else { found.len() };
-            let entry = Entry { name: name.into_bytes(), folder, size, modified: modified(&found) };
-            (folder || found.is_file()).then_some(entry)
+    /// Reads a portion of what is in a folder: only what could be opened by name, in order.
+    pub fn list(&self, portion: &Portion) -> Result<Listing, Refusal> {
+        let path = self.path(&portion.folder)?;
+        let mut listed = self.listed.borrow_mut();
+        let mut names = match listed.take() {
+            Some(names) if names.cover(portion) => names,
+            _ => read(&path, portion)?,
         };
-        Ok(Listing { entries: names.into_iter().filter_map(entry).collect(), complete })
+        let wanted = match portion.limit {
+            0 => PORTION_ENTRIES,
+            limit => limit.min(PORTION_ENTRIES),
+        } as usize;
+        let mut cursor = portion.after.clone();
+        let mut entries = Vec::new();
+        loop {
+            let complete = {
+                let mut left = names.after(&cursor);
+                entries.extend(left.by_ref().filter_map(|name| entry(&path, name)).take(wanted));
+                names.are_last() && left.next().is_none()
+            };
+            // Names may have vanished since they were read, all of them even.
+            if complete || !entries.is_empty() {
+                *listed = Some(names);
+                return Ok(Listing { entries, complete });
+            }
+            cursor = names.after(&cursor).last().cloned().unwrap_or(cursor);
+            names = read(&path, &Portion { after: cursor.clone(), ..portion.clone() })?;
+        }
     }
 
     fn path(&self, name: &[u8]) -> Result<PathBuf, Refusal> {
@@ -77,6 +88,27 @@ impl Folder {
         }
         Ok(self.root.join(str::from_utf8(name).map_err(|_| Refusal::NotFound)?))
     }
+}
+
+/// Reads the names of a folder that come after the cursor of a portion.
+fn read(path: &Path, portion: &Portion) -> Result<Names, Refusal> {
+    let mut names = Names::of(portion);
+    for found in fs::read_dir(path).map_err(refusal)? {
+        // A component cannot pass a name to its host that is not UTF-8.
+        if let Ok(name) = found.map_err(refusal)?.file_name().into_string() {
+            names.add(name.into_bytes());
+        }
+    }
+    Ok(names)
+}
+
+/// What is known of the entry of this name. None: it cannot be opened by name.
+fn entry(folder: &Path, name: &Name) -> Option<Entry> {
+    let found = fs::metadata(folder.join(str::from_utf8(name).ok()?)).ok()?;
+    let is_folder = found.is_dir();
+    let size = if is_folder { 0 } else { found.len() };
+    let entry = Entry { name: name.clone(), folder: is_folder, size, modified: modified(&found) };
+    (is_folder || found.is_file()).then_some(entry)
 }
 
 /// Gives a span of a file to `take`, in pieces of at most [`PIECE`] bytes. Fails where the file ends
@@ -177,11 +209,50 @@ mod tests {
     #[test]
     fn a_listing_has_what_could_be_opened_and_nothing_else() {
         let (_root, folder) = published();
-        let listing = folder.list(b"").expect("a folder");
+        let portion = |folder: &str, after: &str, limit| Portion { folder: folder.into(), after: after.into(), limit };
+        let listing = folder.list(&portion("", "", 0)).expect("a folder");
         let names: Vec<_> = listing.entries.into_iter().map(|entry| (entry.name, entry.size)).collect();
         assert_eq!(names, [(b"a".to_vec(), 5), (b"sub".to_vec(), 0)]);
         assert!(listing.complete);
-        assert_eq!(folder.list(b"a"), Err(Refusal::NotFound));
+        assert_eq!(folder.list(&portion("a", "", 0)), Err(Refusal::NotFound));
+        let first = folder.list(&portion("", "", 1)).expect("a folder");
+        assert_eq!((first.entries[0].name.as_slice(), first.complete), (&b"a"[..], false));
+        let second = folder.list(&portion("", "a", 1)).expect("a folder");
+        assert_eq!((second.entries[0].name.as_slice(), second.complete), (&b"sub"[..], true));
+    }
+
+    #[test]
+    fn a_folder_of_any_size_is_listed_whole_and_in_order() {
+        let root = tempfile::tempdir().expect("a folder");
+        let names: Vec<Vec<u8>> = (0..9_000).map(|number| format!("{number:0>5}").into_bytes()).collect();
+        for name in &names {
+            File::create(root.path().join(str::from_utf8(name).expect("ASCII"))).expect("a file");
+        }
+        let folder = Folder::at(root.path());
+        let mut listed: Vec<Vec<u8>> = Vec::new();
+        loop {
+            let after = listed.last().cloned().unwrap_or_default();
+            let listing = folder.list(&Portion { folder: Vec::new(), after, limit: 700 }).expect("a folder");
+            assert!(!listing.entries.is_empty() && listing.entries.len() <= 700);
+            listed.extend(listing.entries.into_iter().map(|entry| entry.name));
+            if listing.complete {
+                break;
+            }
+        }
+        assert_eq!(listed, names);
+    }
+
+    #[test]
+    fn names_that_vanish_between_two_portions_do_not_end_the_listing() {
+        let root = tempfile::tempdir().expect("a folder");
+        let path = |number: u32| root.path().join(format!("{number:0>5}"));
+        (0..9_000).for_each(|number| drop(File::create(path(number)).expect("a file")));
+        let folder = Folder::at(root.path());
+        let portion = |after: &str| Portion { folder: Vec::new(), after: after.into(), limit: 10 };
+        assert!(!folder.list(&portion("")).expect("a folder").complete);
+        (10..8_900).for_each(|number| fs::remove_file(path(number)).expect("a file"));
+        let listing = folder.list(&portion("00009")).expect("a folder");
+        assert_eq!((listing.entries[0].name.as_slice(), listing.complete), (&b"08900"[..], false));
     }
 
     #[test]

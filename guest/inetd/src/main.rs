@@ -97,7 +97,7 @@ mod client {
                         passed.map_err(Ended::Source)?;
                     }
                     Action::Report(_) => {}
-                    Action::Receive => {
+                    Action::Receive(_) => {
                         output.flush().map_err(client)?;
                         next = Some(receive(&input)?);
                     }
@@ -110,7 +110,9 @@ mod client {
                             found
                         })));
                     }
-                    Action::List(name) => next = Some(Event::Listed(folder.list(&name))),
+                    Action::List(portion) => next = Some(Event::Listed(folder.list(&portion))),
+                    // There are no other clients here.
+                    Action::Proceed => next = Some(Event::Proceeded),
                     // A file is all there from the beginning.
                     Action::Wait(_) => {
                         let (_, window) = open.as_ref().expect("a wait is for the open source");

@@ -14,7 +14,10 @@ use core::arch::wasm32;
 use core::hint::black_box;
 use core::ptr;
 
-use multiclient_guest::contract::{Action, Event, Found, Instant, Name, Remainder, Settings, Span};
+use multiclient_guest::contract::{Action, Event, Found, Instant, Name, Phase, Portion, Remainder, Settings, Span};
+
+/// Waits for the client, in a phase like any other.
+const WAIT: Action = Action::Receive(Phase::Partial);
 
 /// A client's session, with or without a fault in it.
 pub(crate) struct Session {
@@ -27,8 +30,12 @@ pub(crate) struct Session {
 enum Doing {
     /// Opens, whatever comes of it.
     Busy,
+    /// Asks to be called again, whenever it is called.
+    Restless,
     /// Asks for more, whatever comes.
     Deaf,
+    /// Asks for more, and says each time that it is between two exchanges.
+    Idle,
     /// Has opened a source, and will pass this much of it, counted from its end.
     Outside { before_end: u64, count: u64 },
     /// Has asked for a name, and tells what came of it.
@@ -56,7 +63,9 @@ impl multiclient_shell::Session for Session {
             },
             (None, event) => self.sound.advance(now, event),
             (Some(Doing::Busy), _) => Vec::from([Action::Open(Name::new())]),
-            (Some(Doing::Deaf), _) => Vec::from([Action::Receive]),
+            (Some(Doing::Restless), _) => Vec::from([Action::Proceed]),
+            (Some(Doing::Idle), _) => Vec::from([Action::Receive(Phase::Idle)]),
+            (Some(Doing::Deaf), _) => Vec::from([WAIT]),
             (Some(Doing::Outside { before_end, count }), Event::Opened(Ok(Found::Source(facts)))) => {
                 let offset = facts.window.end.wrapping_sub(*before_end);
                 Vec::from([Action::Pass(Span { offset, count: *count }), Action::Close(Remainder::Nothing)])
@@ -97,31 +106,36 @@ impl Session {
             b"leak" => {
                 core::mem::forget(black_box(Vec::<u8>::with_capacity(256 << 10)));
                 (0..1_000).for_each(|_| new_handle());
-                Vec::from([Action::Send(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()), Action::Receive])
+                Vec::from([Action::Send(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()), WAIT])
             }
             b"handles" => loop {
                 new_handle();
             },
-            b"actions" => (0..1_000_000).map(|_| Action::Receive).collect(),
+            b"actions" => (0..1_000_000).map(|_| WAIT).collect(),
             b"few-actions" => (0..65).map(|_| Action::Send(Vec::new())).collect(),
-            b"send" => Vec::from([Action::Send(alloc::vec![0; (1 << 20) + 1]), Action::Receive]),
+            b"send" => Vec::from([Action::Send(alloc::vec![0; (1 << 20) + 1]), WAIT]),
             b"sends" => {
                 wasm32::memory_grow(0, 16);
                 (0..64).map(|_| Action::Send(memory_from(0, 1 << 20))).collect()
             }
-            b"beyond" => Vec::from([Action::Send(memory_from(64 << 10, 1 << 30)), Action::Receive]),
-            b"read-beyond" => {
-                memory_from(wasm32::memory_size(0) << 16, 1).into_iter().map(|_| Action::Receive).collect()
-            }
-            b"unopened" => Vec::from([Action::Pass(Span { offset: 0, count: 1 }), Action::Receive]),
+            b"beyond" => Vec::from([Action::Send(memory_from(64 << 10, 1 << 30)), WAIT]),
+            b"read-beyond" => memory_from(wasm32::memory_size(0) << 16, 1).into_iter().map(|_| WAIT).collect(),
+            b"unopened" => Vec::from([Action::Pass(Span { offset: 0, count: 1 }), WAIT]),
             b"empty" => Vec::new(),
             b"nowait" => Vec::from([Action::Send(b"x".to_vec())]),
-            b"twowaits" => Vec::from([Action::Receive, Action::Receive]),
+            b"twowaits" => Vec::from([WAIT, WAIT]),
             b"peek" => reply(&peek()),
             b"busy" => return (Vec::from([Action::Open(Name::new())]), Some(Doing::Busy)),
-            b"deaf" => return (Vec::from([Action::Receive]), Some(Doing::Deaf)),
+            b"restless" => return (Vec::from([Action::Proceed]), Some(Doing::Restless)),
+            b"idle" => return (Vec::from([Action::Receive(Phase::Idle)]), Some(Doing::Idle)),
+            b"deaf" => return (Vec::from([WAIT]), Some(Doing::Deaf)),
             b"escape" => return (Vec::from([Action::Open(name)]), Some(Doing::Escape)),
-            b"list" => return (Vec::from([Action::List(name)]), Some(Doing::Escape)),
+            b"list" => {
+                return (
+                    Vec::from([Action::List(Portion { folder: name, after: Name::new(), limit: 0 })]),
+                    Some(Doing::Escape),
+                );
+            }
             b"outside" => {
                 return (Vec::from([Action::Open(name)]), Some(Doing::Outside { before_end: 1, count: 2 }));
             }

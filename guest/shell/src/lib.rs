@@ -78,19 +78,20 @@ macro_rules! component {
                 a2: *mut u8,
                 a3: usize,
                 a4: i32,
-                a5: *mut u8,
-                a6: usize,
-                a7: i32,
-                a8: *mut u8,
-                a9: usize,
-                a10: i32,
+                a5: i32,
+                a6: *mut u8,
+                a7: usize,
+                a8: i32,
+                a9: *mut u8,
+                a10: usize,
                 a11: i32,
                 a12: i32,
+                a13: i32,
             ) -> i32 {
                 // SAFETY: what comes from the canonical ABI is handed to the bindings as it is.
                 unsafe {
                     $crate::wire::_export_constructor_session_cabi::<Client>(
-                        a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12,
+                        a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13,
                     )
                 }
             }
@@ -199,6 +200,7 @@ impl From<wire::Settings> for contract::Settings {
             },
             home: settings.home,
             listing: settings.listing,
+            pages: settings.pages,
             headers: settings.headers.into_iter().map(Into::into).collect(),
             cors: settings.cors,
             max_exchanges: settings.max_exchanges,
@@ -222,6 +224,7 @@ impl From<wire::Event> for contract::Event {
             wire::Event::Opened(result) => Self::Opened(result.map(Into::into).map_err(Into::into)),
             wire::Event::Listed(result) => Self::Listed(result.map(Into::into).map_err(Into::into)),
             wire::Event::Available(window) => Self::Available(window.into()),
+            wire::Event::Proceeded => Self::Proceeded,
             wire::Event::Stopping => Self::Stopping,
         }
     }
@@ -273,12 +276,18 @@ impl From<wire::Entry> for contract::Entry {
 impl From<contract::Action> for wire::Action {
     fn from(action: contract::Action) -> Self {
         match action {
-            contract::Action::Receive => Self::Receive,
+            contract::Action::Receive(phase) => Self::Receive(match phase {
+                contract::Phase::Idle => wire::Phase::Idle,
+                contract::Phase::Partial => wire::Phase::Partial,
+            }),
             contract::Action::Open(name) => Self::Open(name),
-            contract::Action::List(name) => Self::List(name),
+            contract::Action::List(contract::Portion { folder, after, limit }) => {
+                Self::List(wire::Portion { folder, after, limit })
+            }
             contract::Action::Send(bytes) => Self::Send(bytes),
             contract::Action::Pass(span) => Self::Pass(wire::Span { offset: span.offset, count: span.count }),
             contract::Action::Wait(offset) => Self::Wait(offset),
+            contract::Action::Proceed => Self::Proceed,
             contract::Action::Report(exchange) => Self::Report(wire::Exchange {
                 request: exchange.request,
                 status: exchange.status,

@@ -1,10 +1,10 @@
 //! Replies for hosts that speak HTTP themselves: the same as on a connection, but for what is the
 //! connection's.
 
-use multiclient_guest::answer::{Answer, Message, Next, Piece, Question};
-use multiclient_guest::contract::{Event, Found, Listing};
+use multiclient_guest::answer::{Answer, Message, More, Next, Piece, Question};
+use multiclient_guest::contract::{Event, Found};
 
-use crate::host::{Host, Reply};
+use crate::host::{Host, Response};
 
 /// Lets a host in memory answer a question, and puts the body together.
 fn ask(host: &Host, method: &str, target: &str, fields: &[(&str, &str)]) -> (Message, Vec<u8>) {
@@ -14,7 +14,7 @@ fn ask(host: &Host, method: &str, target: &str, fields: &[(&str, &str)]) -> (Mes
     let mut source = Vec::new();
     loop {
         next = match next {
-            Next::Reply(message) => {
+            Next::Response(mut message) => {
                 let mut body = Vec::new();
                 for piece in &message.body {
                     match piece {
@@ -22,6 +22,13 @@ fn ask(host: &Host, method: &str, target: &str, fields: &[(&str, &str)]) -> (Mes
                         Piece::Span(span) => {
                             body.extend_from_slice(&source[span.offset as usize..span.end() as usize]);
                         }
+                    }
+                }
+                while let Some(rest) = &mut message.rest {
+                    match rest.more() {
+                        More::Bytes(bytes) => body.extend_from_slice(&bytes),
+                        More::List(portion) => assert!(rest.listed(host.list(&portion))),
+                        More::End => break,
                     }
                 }
                 return (message, body);
@@ -33,10 +40,7 @@ fn ask(host: &Host, method: &str, target: &str, fields: &[(&str, &str)]) -> (Mes
                 }
                 answer.advance(host.now, Event::Opened(found))
             }
-            Next::List(name, answer) => {
-                let listing = Listing { entries: host.folders[&name].clone(), complete: true };
-                answer.advance(host.now, Event::Listed(Ok(listing)))
-            }
+            Next::List(portion, answer) => answer.advance(host.now, Event::Listed(host.list(&portion))),
         };
     }
 }
@@ -80,7 +84,7 @@ fn a_question_has_the_reply_that_it_has_on_a_connection() {
     ] {
         let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let life = host.whole(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{lines}\r\n").as_bytes());
-        let (mut wired, rest) = Reply::read(&life.output, method);
+        let (mut wired, rest) = Response::read(&life.output, method);
         assert_eq!(rest, b"");
         wired.fields.retain(|(name, _)| name != "Connection");
         let (message, body) = ask(&host, method, target, fields);
@@ -141,6 +145,6 @@ fn what_is_of_the_connection_means_nothing() {
 fn a_wrong_event_is_a_failure_of_the_server() {
     let question = Question { method: "GET", target: "/ten", fields: &[] };
     let Next::Open(_, answer) = Answer::to(&question, Host::default().settings, 0) else { panic!("it opens") };
-    let Next::Reply(message) = answer.advance(0, Event::Finished) else { panic!("it replies") };
+    let Next::Response(message) = answer.advance(0, Event::Finished) else { panic!("it responses") };
     assert_eq!(message.status, 500);
 }

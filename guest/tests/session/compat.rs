@@ -4,17 +4,17 @@ use std::fs;
 
 use multiclient_guest::contract::{Dialect, Remainder, Settings};
 
-use crate::host::{Host, Input, Life, Reply, check_ways, file, get, pattern};
+use crate::host::{Host, Input, Life, Response, check_ways, file, get, pattern};
 
 /// One recorded exchange.
 struct Recording {
     /// The one source that the original served.
     source: String,
     request: Vec<u8>,
-    /// The reply; where `whole` is false only its head.
+    /// The response; where `whole` is false only its head.
     response: Vec<u8>,
     whole: bool,
-    /// How long the whole reply was.
+    /// How long the whole response was.
     length: usize,
 }
 
@@ -129,7 +129,7 @@ fn what_is_sane_is_answered_byte_for_byte() {
             assert_eq!(life.text(), String::from_utf8_lossy(&recording.response), "{case}");
         } else {
             assert!(output.starts_with(&recording.response), "{case}: {}", life.text());
-            assert_eq!(Reply::read(output, "GET").0.body, pattern(2500), "{case}");
+            assert_eq!(Response::read(output, "GET").0.body, pattern(2500), "{case}");
         }
         assert!(life.closed.is_some(), "{case}: the original leaves its clients hanging");
     }
@@ -176,8 +176,8 @@ fn what_is_not_sane_is_answered_as_the_rfcs_have_it() {
     ] {
         let recording = Recording::read(case);
         let life = life(&recording);
-        let (reply, _) = Reply::read(&life.output, method);
-        assert_eq!((reply.status, reply.complete), (status, true), "{case}");
+        let (response, _) = Response::read(&life.output, method);
+        assert_eq!((response.status, response.complete), (status, true), "{case}");
         assert_ne!(life.output, recording.response, "{case}");
         assert!(life.closed.is_some(), "{case}");
     }
@@ -186,8 +186,8 @@ fn what_is_not_sane_is_answered_as_the_rfcs_have_it() {
 #[test]
 fn a_client_of_http_1_0_gets_no_chunks() {
     let life = host().whole(b"GET /f.bin HTTP/1.0\r\n\r\n");
-    let (reply, _) = Reply::read(&life.output, "GET");
-    assert_eq!((reply.field("Transfer-Encoding"), reply.field("Content-Length")), (None, Some("2500")));
+    let (response, _) = Response::read(&life.output, "GET");
+    assert_eq!((response.field("Transfer-Encoding"), response.field("Content-Length")), (None, Some("2500")));
 }
 
 #[test]
@@ -199,8 +199,8 @@ fn a_body_of_many_chunks_takes_many_lists() {
             let bytes = pattern(kib * 1024 + extra);
             host.publish("long", file(&bytes));
             let life = check_ways(&host, get("/long", "").as_bytes());
-            let (reply, rest) = Reply::read(&life.output, "GET");
-            assert_eq!((reply.body, reply.complete, rest), (bytes, true, &b""[..]));
+            let (response, rest) = Response::read(&life.output, "GET");
+            assert_eq!((response.body, response.complete, rest), (bytes, true, &b""[..]));
             assert_eq!(life.reports.len(), 1);
         }
     }
@@ -225,5 +225,5 @@ fn refusals_have_the_originals_words() {
         assert_eq!(check_ways(&host(), get(path, "").as_bytes()).text(), expected, "{path}");
     }
     let busy = host().whole(get("/busy", "").as_bytes());
-    assert_eq!(Reply::read(&busy.output, "GET").0.field("Retry-After"), Some("1"));
+    assert_eq!(Response::read(&busy.output, "GET").0.field("Retry-After"), Some("1"));
 }

@@ -1,6 +1,6 @@
 //! Conditions (RFC 9110 section 13). The source is `/ten`: `"v10"`, changed an hour before now.
 
-use crate::host::{Host, NOW, get, reply_of};
+use crate::host::{Host, NOW, get, response_of};
 
 const CHANGED: &str = "Fri, 02 Jan 2026 02:04:05 GMT";
 const EARLIER: &str = "Fri, 02 Jan 2026 02:04:04 GMT";
@@ -8,7 +8,7 @@ const EARLIER: &str = "Fri, 02 Jan 2026 02:04:04 GMT";
 #[track_caller]
 fn check_in(host: &Host, lines: &str, status: u16) {
     let lines: String = lines.lines().map(|line| format!("{line}\r\n")).collect();
-    assert_eq!(reply_of(host, &get("/ten", &lines)).status, status, "{lines}");
+    assert_eq!(response_of(host, &get("/ten", &lines)).status, status, "{lines}");
 }
 
 #[track_caller]
@@ -111,6 +111,6 @@ fn a_source_of_which_nothing_is_known_meets_only_conditions_that_ask_for_nothing
 
 #[test]
 fn conditions_mean_nothing_where_there_is_nothing() {
-    let reply = reply_of(&Host::default(), &get("/nothing", "If-Match: \"x\"\r\nIf-None-Match: *\r\n"));
-    assert_eq!(reply.status, 404);
+    let response = response_of(&Host::default(), &get("/nothing", "If-Match: \"x\"\r\nIf-None-Match: *\r\n"));
+    assert_eq!(response.status, 404);
 }

@@ -2,7 +2,7 @@
 
 use multiclient_guest::contract::{Exchange, Remainder, Settings};
 
-use crate::host::{Host, Input, Life, Reply, check_ways, get, reply_of};
+use crate::host::{Host, Input, Life, Response, check_ways, get, response_of};
 
 fn settings(settings: Settings) -> Host {
     Host { settings, ..Host::default() }
@@ -12,8 +12,8 @@ fn statuses(life: &Life) -> Vec<u16> {
     let mut statuses = Vec::new();
     let mut rest = &life.output[..];
     while !rest.is_empty() {
-        let (reply, after) = Reply::read(rest, "GET");
-        statuses.push(reply.status);
+        let (response, after) = Response::read(rest, "GET");
+        statuses.push(response.status);
         rest = after;
     }
     statuses
@@ -35,8 +35,8 @@ fn a_connection_persists_as_its_version_and_its_options_have_it() {
     ] {
         let request = format!("GET /ten {version}\r\nHost: a\r\n{option}\r\n");
         let life = check_ways(&Host::default(), request.as_bytes());
-        let (reply, _) = Reply::read(&life.output, "GET");
-        assert_eq!(reply.field("Connection"), said, "{request}");
+        let (response, _) = Response::read(&life.output, "GET");
+        assert_eq!(response.field("Connection"), said, "{request}");
         assert_eq!(life.closed.is_some(), closes, "{request}");
     }
 }
@@ -69,8 +69,8 @@ fn replies_that_need_no_source_do_not_overflow_a_list() {
 fn the_last_exchange_says_so() {
     let host = settings(Settings { max_exchanges: 2, ..Settings::default() });
     let life = host.whole(get("/ten", "").repeat(3).as_bytes());
-    let (first, rest) = Reply::read(&life.output, "GET");
-    let (second, rest) = Reply::read(rest, "GET");
+    let (first, rest) = Response::read(&life.output, "GET");
+    let (second, rest) = Response::read(rest, "GET");
     assert_eq!((first.field("Connection"), second.field("Connection")), (None, Some("close")));
     assert_eq!((rest, life.closed), (&b""[..], Some(Remainder::Unread)));
 }
@@ -129,8 +129,8 @@ fn a_client_in_the_middle_of_a_request_is_answered_when_the_server_stops() {
         let (first, second) = request.as_bytes().split_at(split);
         let inputs = [Input::Bytes(first.to_vec()), Input::Stop, Input::Bytes(second.to_vec())];
         let life = Host::default().live(inputs.into_iter());
-        let (reply, rest) = Reply::read(&life.output, "GET");
-        assert_eq!((reply.field("Connection"), rest), (Some("close"), &b""[..]), "{split}");
+        let (response, rest) = Response::read(&life.output, "GET");
+        assert_eq!((response.field("Connection"), rest), (Some("close"), &b""[..]), "{split}");
         assert_eq!(life.closed, Some(Remainder::Nothing));
     }
 }
@@ -188,5 +188,5 @@ fn what_makes_no_sense_is_reported_as_far_as_it_was_read() {
 #[test]
 fn nothing_is_reported_where_nobody_listens() {
     assert_eq!(Host::default().whole(get("/ten", "").as_bytes()).reports, []);
-    assert_eq!(reply_of(&Host::default(), &get("/ten", "")).status, 200);
+    assert_eq!(response_of(&Host::default(), &get("/ten", "")).status, 200);
 }

@@ -1,14 +1,14 @@
 //! Where a request ends, and what is wrong with it (RFC 9112).
 
-use crate::host::{Host, Reply, check_ways, reply_of};
+use crate::host::{Host, Response, check_ways, response_of};
 
 /// The request is refused with this status, and the connection ends.
 #[track_caller]
 fn refused(request: &str, status: u16) {
     let life = check_ways(&Host::default(), request.as_bytes());
-    let (reply, rest) = Reply::read(&life.output, "GET");
-    assert_eq!((reply.status, rest), (status, &b""[..]), "{request:?}");
-    assert_eq!(reply.field("Connection"), Some("close"));
+    let (response, rest) = Response::read(&life.output, "GET");
+    assert_eq!((response.status, rest), (status, &b""[..]), "{request:?}");
+    assert_eq!(response.field("Connection"), Some("close"));
     assert!(life.closed.is_some(), "{request:?}");
 }
 
@@ -16,8 +16,8 @@ fn refused(request: &str, status: u16) {
 #[track_caller]
 fn answered(request: &str, status: u16) {
     let life = check_ways(&Host::default(), request.as_bytes());
-    let (reply, rest) = Reply::read(&life.output, "GET");
-    assert_eq!((reply.status, rest), (status, &b""[..]), "{request:?}");
+    let (response, rest) = Response::read(&life.output, "GET");
+    assert_eq!((response.status, rest), (status, &b""[..]), "{request:?}");
     assert_eq!(life.closed, None, "{request:?}");
 }
 
@@ -255,9 +255,9 @@ fn a_body_is_bounded_in_data_and_in_all_else() {
 fn who_waits_for_a_word_gets_it() {
     let request = with("Content-Length: 5\r\nExpect: 100-Continue\r\n");
     let life = check_ways(&Host::default(), [&request, "hello"].concat().as_bytes());
-    let (interim, rest) = Reply::read(&life.output, "GET");
+    let (interim, rest) = Response::read(&life.output, "GET");
     assert_eq!(interim.head, "HTTP/1.1 100 Continue\r\n\r\n");
-    assert_eq!(Reply::read(rest, "GET").0.status, 200);
+    assert_eq!(Response::read(rest, "GET").0.status, 200);
     assert_eq!(Host::default().whole(request.as_bytes()).text(), "HTTP/1.1 100 Continue\r\n\r\n");
 
     answered(&with("Expect: 100-continue\r\n"), 200);
@@ -271,8 +271,8 @@ fn who_waits_for_a_word_gets_it() {
 #[test]
 fn known_methods_are_refused_and_unknown_ones_not_implemented() {
     for method in ["POST", "PUT", "DELETE", "PATCH", "PROPFIND", "TRACE"] {
-        let reply = reply_of(&Host::default(), &format!("{method} /ten HTTP/1.1\r\nHost: a\r\n\r\n"));
-        assert_eq!((reply.status, reply.field("Allow")), (405, Some("GET, HEAD, OPTIONS")), "{method}");
+        let response = response_of(&Host::default(), &format!("{method} /ten HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!((response.status, response.field("Allow")), (405, Some("GET, HEAD, OPTIONS")), "{method}");
     }
     for method in ["get", "BREW", "SOURCE", "GETT"] {
         answered(&format!("{method} /ten HTTP/1.1\r\nHost: a\r\n\r\n"), 501);

@@ -3,7 +3,7 @@
 use multiclient_guest::contract::Dialect;
 use multiclient_guest::{Asked, Denied};
 
-use crate::host::{Host, Reply, get, reply_of};
+use crate::host::{Host, Response, get, response_of};
 
 /// Lets in who says the word once, keeps `/ten` from everybody, and asks others for it.
 fn doorkeeper(asked: &Asked<'_>) -> Result<(), Denied> {
@@ -23,7 +23,11 @@ fn guarded() -> Host {
 fn who_says_the_word_is_answered_as_ever() {
     let (guarded, open) = (guarded(), Host::default());
     for lines in ["X-Word: please\r\n", "x-word:please\r\n", "A: b\r\nX-WORD: \t please \r\nRange: bytes=0-3\r\n"] {
-        assert_eq!(reply_of(&guarded, &get("/f.bin", lines)), reply_of(&open, &get("/f.bin", lines)), "{lines:?}");
+        assert_eq!(
+            response_of(&guarded, &get("/f.bin", lines)),
+            response_of(&open, &get("/f.bin", lines)),
+            "{lines:?}"
+        );
     }
 }
 
@@ -35,11 +39,11 @@ fn who_does_not_is_told_what_is_missing_and_nothing_is_opened() {
         for dialect in [Dialect::Standard, Dialect::Compat] {
             let mut host = guarded();
             host.settings.dialect = dialect;
-            let reply = reply_of(&host, &get("/f.bin", lines));
-            assert_eq!(reply.status, 401, "{lines:?}");
-            assert_eq!(reply.field("WWW-Authenticate"), Some("Basic realm=\"films\""));
-            assert_eq!(reply.field("Cache-Control"), Some("no-store"));
-            assert_eq!(reply.body, b"401 Unauthorized\n");
+            let response = response_of(&host, &get("/f.bin", lines));
+            assert_eq!(response.status, 401, "{lines:?}");
+            assert_eq!(response.field("WWW-Authenticate"), Some("Basic realm=\"films\""));
+            assert_eq!(response.field("Cache-Control"), Some("no-store"));
+            assert_eq!(response.body, b"401 Unauthorized\n");
             assert!(host.whole(get("/f.bin", lines).as_bytes()).opened.is_empty());
         }
     }
@@ -48,8 +52,8 @@ fn who_does_not_is_told_what_is_missing_and_nothing_is_opened() {
 #[test]
 fn what_is_there_and_what_is_not_are_refused_alike() {
     let host = guarded();
-    assert_eq!(reply_of(&host, &get("/f.bin", "")), reply_of(&host, &get("/nothing", "")));
-    assert_eq!(reply_of(&host, &get("/ten", "X-Word: please\r\n")).status, 403);
+    assert_eq!(response_of(&host, &get("/f.bin", "")), response_of(&host, &get("/nothing", "")));
+    assert_eq!(response_of(&host, &get("/ten", "X-Word: please\r\n")).status, 403);
 }
 
 #[test]
@@ -58,8 +62,8 @@ fn every_request_of_a_connection_is_judged() {
     let requests = [get("/f.bin", "X-Word: please\r\n"), get("/f.bin", ""), get("/film.mp4", "X-Word: please\r\n")];
     let mut output = &host.whole(requests.concat().as_bytes()).output[..];
     for status in [200, 401, 200] {
-        let (reply, rest) = Reply::read(output, "GET");
-        assert_eq!((reply.status, reply.complete), (status, true));
+        let (response, rest) = Response::read(output, "GET");
+        assert_eq!((response.status, response.complete), (status, true));
         output = rest;
     }
     assert_eq!(output, b"");
@@ -70,8 +74,8 @@ fn a_body_is_no_request() {
     let host = guarded();
     let inner = get("/f.bin", "X-Word: please\r\n");
     let outer = get("/film.mp4", &format!("Content-Length: {}\r\n", inner.len())) + &inner;
-    let reply = reply_of(&host, &outer);
-    assert_eq!(reply.status, 401, "what is in a body does not speak for who sent it");
+    let response = response_of(&host, &outer);
+    assert_eq!(response.status, 401, "what is in a body does not speak for who sent it");
 }
 
 #[test]
@@ -79,15 +83,15 @@ fn other_methods_and_heads_are_judged_too() {
     let host = guarded();
     for method in ["HEAD", "OPTIONS", "POST", "BREW"] {
         let request = format!("{method} /f.bin HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(reply_of(&host, &request).status, 401, "{method}");
+        assert_eq!(response_of(&host, &request).status, 401, "{method}");
     }
     // `/ten` is kept from GET, and this is another method.
-    assert_eq!(reply_of(&host, "HEAD /ten HTTP/1.1\r\nHost: a\r\nX-Word: please\r\n\r\n").status, 200);
+    assert_eq!(response_of(&host, "HEAD /ten HTTP/1.1\r\nHost: a\r\nX-Word: please\r\n\r\n").status, 200);
 }
 
 #[test]
 fn a_full_server_does_not_ask_for_a_password() {
     let mut host = guarded();
     host.settings.at_capacity = true;
-    assert_eq!(reply_of(&host, &get("/f.bin", "")).status, 503);
+    assert_eq!(response_of(&host, &get("/f.bin", "")).status, 503);
 }

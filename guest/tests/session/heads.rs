@@ -1,8 +1,6 @@
 //! The exact heads, as they go over the wire.
 
-use multiclient_guest::contract::{Entry, Settings};
-
-use crate::host::{BEFORE, Host, NOW, check_ways, get, reply_of};
+use crate::host::{Host, NOW, check_ways, get, response_of};
 
 /// Both are written with plain line ends; those of the head become CRLF.
 #[track_caller]
@@ -34,8 +32,8 @@ X-Content-Type-Options: nosniff
 fn a_head_is_that_of_the_get_without_the_body() {
     let host = Host::default();
     for path in ["/ten", "/film.mp4", "/nothing", "/page", "/page/", "/style.css", "/empty", "/secret"] {
-        let get = reply_of(&host, &get(path, "Range: bytes=0-1\r\n").replace("Range", "X-Range"));
-        let head = reply_of(&host, &format!("HEAD {path} HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\n\r\n"));
+        let get = response_of(&host, &get(path, "Range: bytes=0-1\r\n").replace("Range", "X-Range"));
+        let head = response_of(&host, &format!("HEAD {path} HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\n\r\n"));
         assert_eq!(get.head, head.head, "{path}");
     }
 }
@@ -54,7 +52,7 @@ X-Content-Type-Options: nosniff
 
 404 Not Found\n",
     );
-    let html = reply_of(&Host::default(), &get("/nothing", "Accept: text/html,*/*;q=0.8\r\n"));
+    let html = response_of(&Host::default(), &get("/nothing", "Accept: text/html,*/*;q=0.8\r\n"));
     assert_eq!(html.field("Content-Type"), Some("text/html; charset=utf-8"));
     assert_eq!(html.body, b"<!doctype html>\n<title>404 Not Found</title>\n<h1>404 Not Found</h1>\n");
 }
@@ -149,10 +147,10 @@ Vary: Origin
 
 ",
     );
-    let get = reply_of(&host, &get("/style.css", ""));
+    let get = response_of(&host, &get("/style.css", ""));
     assert_eq!(get.field("Vary"), Some("Accept-Encoding, Origin"));
     host.settings.cors = Some("*".into());
-    assert_eq!(reply_of(&host, &crate::host::get("/ten", "")).field("Vary"), None);
+    assert_eq!(response_of(&host, &crate::host::get("/ten", "")).field("Vary"), None);
 }
 
 #[test]
@@ -197,16 +195,16 @@ X-Content-Type-Options: sniff
 
 0123456789",
     );
-    let parts = reply_of(&host, &get("/ten", "Range: bytes=0-0,5-5\r\n"));
+    let parts = response_of(&host, &get("/ten", "Range: bytes=0-0,5-5\r\n"));
     let media_type = parts.field("Content-Type").expect("a type");
     assert!(media_type.starts_with("multipart/byteranges; boundary="), "{media_type}");
 }
 
 #[test]
 fn playlists_are_revalidated_each_time() {
-    let reply = reply_of(&Host::default(), &get("/live.m3u8", ""));
-    assert_eq!(reply.field("Cache-Control"), Some("no-cache"));
-    assert_eq!(reply.field("Content-Type"), Some("application/vnd.apple.mpegurl"));
+    let response = response_of(&Host::default(), &get("/live.m3u8", ""));
+    assert_eq!(response.field("Cache-Control"), Some("no-cache"));
+    assert_eq!(response.field("Content-Type"), Some("application/vnd.apple.mpegurl"));
 }
 
 #[test]
@@ -214,7 +212,7 @@ fn the_operators_media_type_goes_before_the_names() {
     let mut host = Host::default();
     let film = host.sources.get_mut(&b"film.mp4"[..]).expect("a film");
     film.facts.media_type = Some("video/mp2t".into());
-    assert_eq!(reply_of(&host, &get("/film.mp4", "")).field("Content-Type"), Some("video/mp2t"));
+    assert_eq!(response_of(&host, &get("/film.mp4", "")).field("Content-Type"), Some("video/mp2t"));
 }
 
 #[test]
@@ -226,9 +224,9 @@ fn what_changed_just_now_has_a_weak_tag_and_nothing_is_younger_than_now() {
         (NOW + 60_000, "W/\"v10\"", "Fri, 02 Jan 2026 03:04:05 GMT"),
     ] {
         host.sources.get_mut(&b"ten"[..]).expect("ten").facts.modified = Some(modified);
-        let reply = reply_of(&host, &get("/ten", ""));
-        assert_eq!(reply.field("ETag"), Some(tag));
-        assert_eq!(reply.field("Last-Modified"), Some(date));
+        let response = response_of(&host, &get("/ten", ""));
+        assert_eq!(response.field("ETag"), Some(tag));
+        assert_eq!(response.field("Last-Modified"), Some(date));
     }
 }
 
@@ -237,16 +235,16 @@ fn what_is_not_known_is_not_said() {
     let mut host = Host::default();
     let facts = &mut host.sources.get_mut(&b"ten"[..]).expect("ten").facts;
     (facts.modified, facts.version) = (None, String::new());
-    let reply = reply_of(&host, &get("/ten", ""));
-    assert_eq!((reply.field("ETag"), reply.field("Last-Modified")), (None, None));
+    let response = response_of(&host, &get("/ten", ""));
+    assert_eq!((response.field("ETag"), response.field("Last-Modified")), (None, None));
 }
 
 #[test]
 fn each_refusal_has_its_status() {
     for (path, status, retry) in [("/secret", 403, None), ("/busy", 503, Some("1")), ("/broken", 500, None)] {
-        let reply = reply_of(&Host::default(), &get(path, ""));
-        assert_eq!((reply.status, reply.field("Retry-After")), (status, retry), "{path}");
-        assert_eq!(reply.field("Cache-Control"), Some("no-store"));
+        let response = response_of(&Host::default(), &get(path, ""));
+        assert_eq!((response.status, response.field("Retry-After")), (status, retry), "{path}");
+        assert_eq!(response.field("Cache-Control"), Some("no-store"));
     }
 }
 
@@ -255,78 +253,9 @@ fn a_full_server_says_when_to_come_back_and_closes() {
     let mut host = Host::default();
     host.settings.at_capacity = true;
     for request in [get("/ten", ""), "POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\n".into()] {
-        let reply = reply_of(&host, &request);
-        assert_eq!(reply.status, 503);
-        assert_eq!(reply.field("Retry-After"), Some("5"));
-        assert_eq!(reply.field("Connection"), Some("close"));
+        let response = response_of(&host, &request);
+        assert_eq!(response.status, 503);
+        assert_eq!(response.field("Retry-After"), Some("5"));
+        assert_eq!(response.field("Connection"), Some("close"));
     }
-}
-
-fn folder() -> Host {
-    let entry = |name: &[u8], folder, size| Entry { name: name.to_vec(), folder, size, modified: Some(BEFORE) };
-    let mut host = Host { settings: Settings { listing: true, ..Settings::default() }, ..Host::default() };
-    host.folders.insert(
-        b"sub".to_vec(),
-        vec![
-            entry(b"b<i>\"&'.mp4", false, 7),
-            entry(b"a\xff", false, 1),
-            entry(b"z", true, 0),
-            Entry { modified: None, ..entry(b"a:b\n\\", false, 2) },
-        ],
-    );
-    host
-}
-
-#[test]
-fn a_folder_is_listed_with_its_names_escaped() {
-    let reply = reply_of(&folder(), &get("/sub/", ""));
-    assert_eq!(reply.status, 200);
-    assert_eq!(reply.field("Content-Type"), Some("text/html; charset=utf-8"));
-    assert_eq!(reply.field("Vary"), Some("Accept"));
-    assert_eq!(
-        String::from_utf8_lossy(&reply.body),
-        "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<title>/sub</title>\n\
-         <h1>/sub</h1>\n<table>\n<tr><td><a href=\"../\">../</a>\n\
-         <tr><td><a href=\"./z/\">z/</a><td><td>2026-01-02T02:04:05Z\n\
-         <tr><td><a href=\"./a:b%0A%5C\">a:b\n\\</a><td>2<td>\n\
-         <tr><td><a href=\"./a%FF\">a\u{fffd}</a><td>1<td>2026-01-02T02:04:05Z\n\
-         <tr><td><a href=\"./b%3Ci%3E%22%26%27.mp4\">b&lt;i&gt;&quot;&amp;'.mp4</a><td>7<td>2026-01-02T02:04:05Z\n\
-         </table>\n"
-    );
-}
-
-#[test]
-fn a_folder_is_listed_in_json_for_who_prefers_it() {
-    let reply = reply_of(&folder(), &get("/sub/", "Accept: application/json\r\n"));
-    assert_eq!(reply.field("Content-Type"), Some("application/json"));
-    assert_eq!(
-        String::from_utf8_lossy(&reply.body),
-        "{\"entries\":[\
-         {\"name\":\"z\",\"href\":\"./z/\",\"folder\":true,\"size\":0,\"modified\":\"2026-01-02T02:04:05Z\"},\
-         {\"name\":\"a:b\\u000a\\\\\",\"href\":\"./a:b%0A%5C\",\"folder\":false,\"size\":2,\"modified\":null},\
-         {\"name\":\"a\u{fffd}\",\"href\":\"./a%FF\",\"folder\":false,\"size\":1,\"modified\":\"2026-01-02T02:04:05Z\"},\
-         {\"name\":\"b<i>\\\"&'.mp4\",\"href\":\"./b%3Ci%3E%22%26%27.mp4\",\"folder\":false,\"size\":7,\
-         \"modified\":\"2026-01-02T02:04:05Z\"}],\"complete\":true}\n"
-    );
-}
-
-#[test]
-fn an_empty_folder_is_an_empty_list() {
-    let mut host = folder();
-    host.folders.insert(b"sub".to_vec(), Vec::new());
-    let json = reply_of(&host, &get("/sub/", "Accept: application/json\r\n"));
-    assert_eq!(json.body, b"{\"entries\":[],\"complete\":true}\n");
-}
-
-#[test]
-fn a_list_that_is_too_long_says_so_and_is_sent_in_pieces() {
-    let mut host = folder();
-    let entry =
-        |i| Entry { name: format!("{i:0>250}").replace('0', "<").into(), folder: false, size: i, modified: None };
-    host.folders.insert(b"sub".to_vec(), (0..4_096).map(entry).collect());
-    let html = reply_of(&host, &get("/sub/", ""));
-    assert!(html.body.len() < 1024 * 1024 + 100);
-    assert!(html.body.ends_with(b"<p>There is more than fits here.\n"));
-    let json = reply_of(&host, &get("/sub/", "Accept: application/json\r\n"));
-    assert!(json.body.ends_with(b"}],\"complete\":false}\n"));
 }

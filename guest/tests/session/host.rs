@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::collections::VecDeque;
 
 use multiclient_guest::contract::{
-    Action, Entry, Event, Exchange, Facts, Field, Found, Instant, Listing, Refusal, Remainder, Settings, Window,
+    Action, Entry, Event, Exchange, Facts, Field, Found, Instant, Listing, Phase, Portion, Refusal, Remainder,
+    Settings, Window,
 };
 use multiclient_guest::{Guard, Session};
 
@@ -43,6 +44,12 @@ pub(crate) struct Host {
     pub(crate) sources: BTreeMap<Vec<u8>, Source>,
     pub(crate) folders: BTreeMap<Vec<u8>, Vec<Entry>>,
     pub(crate) refusals: BTreeMap<Vec<u8>, Refusal>,
+    /// The most entries that are listed at once.
+    pub(crate) portion: usize,
+    /// After so many portions a folder cannot be listed any more.
+    pub(crate) vanishes_after: Option<usize>,
+    /// Whether every portion is the first.
+    pub(crate) cursor_sticks: bool,
 }
 
 impl Default for Host {
@@ -55,6 +62,9 @@ impl Default for Host {
             sources: BTreeMap::new(),
             folders: BTreeMap::new(),
             refusals: BTreeMap::new(),
+            portion: 1_024,
+            vanishes_after: None,
+            cursor_sticks: false,
         };
         host.publish("f.bin", file(&pattern(2500)));
         host.publish("ten", file(b"0123456789"));
@@ -86,6 +96,11 @@ pub(crate) struct Life {
     pub(crate) output: Vec<u8>,
     pub(crate) reports: Vec<Exchange>,
     pub(crate) opened: Vec<Vec<u8>>,
+    pub(crate) listed: Vec<Portion>,
+    /// What each list sent, in bytes.
+    pub(crate) sent: Vec<usize>,
+    /// Where the session stands, if it waits for the client.
+    pub(crate) phase: Option<Phase>,
     /// None: the session waits for more.
     pub(crate) closed: Option<Remainder>,
 }
@@ -103,6 +118,8 @@ pub(crate) enum Input {
     Finish,
     /// The server stops at the next wait, whatever is waited for.
     Stop,
+    /// What is waited for comes, if it is not the client.
+    Turn,
 }
 
 impl Host {
@@ -136,29 +153,51 @@ impl Host {
             Some(Input::Bytes(bytes)) => Event::Received(bytes),
             Some(Input::Finish) => Event::Finished,
             Some(Input::Stop) => Event::Stopping,
-            None => return life,
+            Some(Input::Turn) | None => return life,
         };
         loop {
             let actions = session.advance(self.now, event);
             let wait = self.carry_out(actions, &mut life, &mut open);
-            if let (Some(Input::Stop), true) = (inputs.front(), !matches!(wait, Action::Close(_))) {
+            if let (Some(Input::Turn), false) = (inputs.front(), matches!(wait, Action::Receive(_) | Action::Close(_)))
+            {
+                inputs.pop_front();
+            } else if let (Some(Input::Stop), true) = (inputs.front(), !matches!(wait, Action::Close(_))) {
                 inputs.pop_front();
                 event = Event::Stopping;
                 continue;
             }
+            if matches!(wait, Action::Receive(_)) {
+                while let Some(Input::Turn) = inputs.front() {
+                    inputs.pop_front();
+                }
+                if let Some(Input::Stop) = inputs.front() {
+                    inputs.pop_front();
+                    event = Event::Stopping;
+                    continue;
+                }
+            }
             event = match wait {
-                Action::Receive => match inputs.pop_front() {
-                    Some(Input::Bytes(bytes)) => Event::Received(bytes),
-                    Some(Input::Finish) => Event::Finished,
-                    Some(Input::Stop) => unreachable!("looked at before"),
-                    None => return life,
-                },
+                Action::Receive(phase) => {
+                    life.phase = Some(phase);
+                    match inputs.pop_front() {
+                        Some(Input::Bytes(bytes)) => Event::Received(bytes),
+                        Some(Input::Finish) => Event::Finished,
+                        Some(Input::Stop | Input::Turn) => unreachable!("looked at before"),
+                        None => return life,
+                    }
+                }
                 Action::Open(name) => {
                     let found = self.open(&name, &mut open);
                     life.opened.push(name);
                     Event::Opened(found)
                 }
-                Action::List(name) => Event::Listed(self.list(&name)),
+                Action::List(portion) => {
+                    let vanished = self.vanishes_after == Some(life.listed.len());
+                    let listed = if vanished { Err(Refusal::NotFound) } else { self.list(&portion) };
+                    life.listed.push(portion);
+                    Event::Listed(listed)
+                }
+                Action::Proceed => Event::Proceeded,
                 Action::Wait(offset) => {
                     Event::Available(open.as_mut().expect("a wait is for the open source").grow(offset))
                 }
@@ -175,6 +214,7 @@ impl Host {
     fn carry_out(&self, mut actions: Vec<Action>, life: &mut Life, open: &mut Option<Open>) -> Action {
         assert!(actions.len() <= 64, "a list has at most 64 actions, not {}", actions.len());
         let last = actions.pop().expect("a list is never empty");
+        let before = life.output.len();
         for action in actions {
             match action {
                 Action::Send(bytes) => {
@@ -192,6 +232,8 @@ impl Host {
                 other => panic!("{other:?} waits, and is not the last"),
             }
         }
+        life.sent.push(life.output.len() - before);
+        life.phase = None;
         last
     }
 
@@ -216,10 +258,19 @@ impl Host {
         Ok(Found::Source(source.facts.clone()))
     }
 
-    fn list(&self, name: &[u8]) -> Result<Listing, Refusal> {
-        assert_name(name);
-        let entries = self.folders.get(name).ok_or(Refusal::NotFound)?.clone();
-        Ok(Listing { entries, complete: true })
+    pub(crate) fn list(&self, portion: &Portion) -> Result<Listing, Refusal> {
+        assert_name(&portion.folder);
+        if let Some(refusal) = self.refusals.get(&[&portion.folder[..], b"/"].concat()) {
+            return Err(*refusal);
+        }
+        let all = self.folders.get(&portion.folder).ok_or(Refusal::NotFound)?;
+        let after = if self.cursor_sticks { &[] } else { &portion.after[..] };
+        let mut entries: Vec<Entry> = all.iter().filter(|entry| &entry.name[..] > after).cloned().collect();
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let wanted = if portion.limit == 0 { self.portion } else { self.portion.min(portion.limit as usize) };
+        let complete = entries.len() <= wanted;
+        entries.truncate(wanted);
+        Ok(Listing { entries, complete })
     }
 }
 
@@ -249,9 +300,9 @@ impl Open {
     }
 }
 
-/// A reply as a client reads it.
+/// A response as a client reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Reply {
+pub(crate) struct Response {
     pub(crate) head: String,
     pub(crate) status: u16,
     pub(crate) fields: Vec<(String, String)>,
@@ -260,7 +311,7 @@ pub(crate) struct Reply {
     pub(crate) complete: bool,
 }
 
-impl Reply {
+impl Response {
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut values = self.fields.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name));
         let value = values.next().map(|(_, value)| value.as_str());
@@ -268,7 +319,7 @@ impl Reply {
         value
     }
 
-    /// Reads the reply at the front of `output`, as strictly as a client can, and what is behind it.
+    /// Reads the response at the front of `output`, as strictly as a client can, and what is behind it.
     pub(crate) fn read<'a>(output: &'a [u8], method: &str) -> (Self, &'a [u8]) {
         let end = output.windows(4).position(|four| four == b"\r\n\r\n").expect("the head ends") + 4;
         let head = String::from_utf8(output[..end].to_vec()).expect("heads are ASCII here");
@@ -282,9 +333,9 @@ impl Reply {
             .map(|line| line.split_once(": ").unwrap_or_else(|| panic!("{line:?} is a field")))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
-        let mut reply = Self { head, status, fields, body: Vec::new(), complete: true };
-        let rest = reply.read_body(&output[end..], method);
-        (reply, rest)
+        let mut response = Self { head, status, fields, body: Vec::new(), complete: true };
+        let rest = response.read_body(&output[end..], method);
+        (response, rest)
     }
 
     fn read_body<'a>(&mut self, rest: &'a [u8], method: &str) -> &'a [u8] {
@@ -339,14 +390,14 @@ impl Reply {
 /// What follows a row, to see that nothing is out of step.
 const SECOND: &str = "GET /ten HTTP/1.1\r\nHost: second\r\n\r\n";
 
-/// Runs a request in all three ways and gives back its reply.
+/// Runs a request in all three ways and gives back its response.
 #[track_caller]
-pub(crate) fn reply_of(host: &Host, request: &str) -> Reply {
+pub(crate) fn response_of(host: &Host, request: &str) -> Response {
     let life = check_ways(host, request.as_bytes());
     let method = request.trim_start().split(' ').next().expect("a method");
-    let (reply, rest) = Reply::read(&life.output, method);
-    assert_eq!(rest, b"", "one reply to one request");
-    reply
+    let (response, rest) = Response::read(&life.output, method);
+    assert_eq!(rest, b"", "one response to one request");
+    response
 }
 
 /// Runs bytes whole, byte by byte, and with a second request behind them. Whether there is an answer to

@@ -2,7 +2,7 @@
 
 use multiclient_guest::contract::{Remainder, Window};
 
-use crate::host::{Host, Input, Life, Reply, Source, file, get, pattern, reply_of};
+use crate::host::{Host, Input, Life, Response, Source, file, get, pattern, response_of};
 
 fn window(start: u64, end: u64) -> Window {
     Window { start, end, is_final: false }
@@ -26,40 +26,40 @@ fn host(windows: &[Window]) -> Host {
 #[test]
 fn what_comes_is_sent_in_chunks_until_it_ends() {
     let host = host(&[window(0, 0), window(0, 10), window(5, 300), last(5, 300)]);
-    let reply = reply_of(&host, &get("/live.ts", ""));
+    let response = response_of(&host, &get("/live.ts", ""));
     assert_eq!(
-        reply.head,
+        response.head,
         "HTTP/1.1 200 OK\r\nDate: Fri, 02 Jan 2026 03:04:05 GMT\r\nContent-Type: video/mp2t\r\n\
          Cache-Control: no-store\r\nTransfer-Encoding: chunked\r\nX-Content-Type-Options: nosniff\r\n\r\n"
     );
-    assert!(reply.complete);
-    assert_eq!(reply.body, pattern(300));
+    assert!(response.complete);
+    assert_eq!(response.body, pattern(300));
 }
 
 #[test]
 fn a_client_begins_where_the_window_begins() {
-    let reply = reply_of(&host(&[window(50, 60), last(50, 70)]), &get("/live.ts", ""));
-    assert_eq!(reply.body, pattern(70)[50..]);
+    let response = response_of(&host(&[window(50, 60), last(50, 70)]), &get("/live.ts", ""));
+    assert_eq!(response.body, pattern(70)[50..]);
 }
 
 #[test]
 fn a_client_of_http_1_0_reads_until_the_end_of_the_connection() {
-    let reply =
-        reply_of(&host(&[window(0, 10), last(0, 20)]), "GET /live.ts HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    assert_eq!(reply.field("Transfer-Encoding"), None);
-    assert_eq!(reply.field("Connection"), Some("close"));
-    assert_eq!(reply.body, pattern(20));
+    let response =
+        response_of(&host(&[window(0, 10), last(0, 20)]), "GET /live.ts HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    assert_eq!(response.field("Transfer-Encoding"), None);
+    assert_eq!(response.field("Connection"), Some("close"));
+    assert_eq!(response.body, pattern(20));
 }
 
 #[test]
 fn who_falls_behind_sees_that_something_is_missing() {
     for request in [get("/live.ts", ""), "GET /live.ts HTTP/1.0\r\n\r\n".into()] {
         let life: Life = host(&[window(0, 10), window(11, 20)]).whole(request.as_bytes());
-        let (reply, _) = Reply::read(&life.output, "GET");
-        assert_eq!(reply.body, pattern(10));
+        let (response, _) = Response::read(&life.output, "GET");
+        assert_eq!(response.body, pattern(10));
         assert_eq!(life.closed, Some(Remainder::Nothing));
         if request.contains("HTTP/1.1") {
-            assert!(!reply.complete);
+            assert!(!response.complete);
         }
     }
 }
@@ -74,44 +74,44 @@ fn a_broken_stream_is_reported_too() {
 #[test]
 fn a_large_window_is_passed_in_bounded_pieces() {
     let length = 5 * 1024 * 1024 + 1;
-    let reply = reply_of_once(&host(&[window(0, length), last(0, length)]));
-    assert_eq!(reply.body, pattern(length));
+    let response = response_of_once(&host(&[window(0, length), last(0, length)]));
+    assert_eq!(response.body, pattern(length));
 }
 
 /// Without the byte by byte: this is a lot of bytes.
-fn reply_of_once(host: &Host) -> Reply {
+fn response_of_once(host: &Host) -> Response {
     let life = host.whole(get("/live.ts", "").as_bytes());
-    let (reply, rest) = Reply::read(&life.output, "GET");
+    let (response, rest) = Response::read(&life.output, "GET");
     assert_eq!(rest, b"");
-    reply
+    response
 }
 
 #[test]
 fn a_head_does_not_wait_for_anything() {
-    let reply = reply_of(&host(&[window(0, 0)]), "HEAD /live.ts HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(reply.field("Transfer-Encoding"), Some("chunked"));
+    let response = response_of(&host(&[window(0, 0)]), "HEAD /live.ts HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(response.field("Transfer-Encoding"), Some("chunked"));
 }
 
 #[test]
 fn a_part_that_is_there_can_be_had_before_the_size_is_known() {
     let host = host(&[window(10, 20), last(10, 20)]);
-    let reply = reply_of(&host, &get("/live.ts", "Range: bytes=10-19\r\n"));
-    assert_eq!((reply.status, reply.field("Content-Range")), (206, Some("bytes 10-19/*")));
-    assert_eq!(reply.body, pattern(20)[10..]);
+    let response = response_of(&host, &get("/live.ts", "Range: bytes=10-19\r\n"));
+    assert_eq!((response.status, response.field("Content-Range")), (206, Some("bytes 10-19/*")));
+    assert_eq!(response.body, pattern(20)[10..]);
     for value in ["0-", "10-", "-5", "10-20", "9-10"] {
-        let reply = reply_of(&host, &get("/live.ts", &format!("Range: bytes={value}\r\n")));
-        assert_eq!(reply.status, 200, "{value}");
+        let response = response_of(&host, &get("/live.ts", &format!("Range: bytes={value}\r\n")));
+        assert_eq!(response.status, 200, "{value}");
     }
     let conditional = get("/live.ts", "Range: bytes=10-19\r\nIf-Range: \"v20\"\r\n");
-    assert_eq!(reply_of(&host, &conditional).status, 200);
+    assert_eq!(response_of(&host, &conditional).status, 200);
 }
 
 #[test]
 fn the_end_of_what_was_has_a_length_and_no_ranges() {
-    let reply = reply_of(&host(&[last(10, 20)]), &get("/live.ts", ""));
-    assert_eq!((reply.field("Content-Length"), reply.field("Accept-Ranges")), (Some("10"), None));
-    assert_eq!((reply.field("Cache-Control"), reply.field("ETag")), (Some("no-store"), None));
-    assert_eq!(reply.body, pattern(20)[10..]);
+    let response = response_of(&host(&[last(10, 20)]), &get("/live.ts", ""));
+    assert_eq!((response.field("Content-Length"), response.field("Accept-Ranges")), (Some("10"), None));
+    assert_eq!((response.field("Cache-Control"), response.field("ETag")), (Some("no-store"), None));
+    assert_eq!(response.body, pattern(20)[10..]);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_stream_goes_on_when_the_server_stops_and_is_the_last() {
     let host = host(&[window(0, 0), last(0, 20)]);
     let inputs = [Input::Bytes(get("/live.ts", "").into()), Input::Stop];
     let life = host.live(inputs.into_iter());
-    let (reply, _) = Reply::read(&life.output, "GET");
-    assert_eq!((reply.body, reply.complete), (pattern(20), true));
+    let (response, _) = Response::read(&life.output, "GET");
+    assert_eq!((response.body, response.complete), (pattern(20), true));
     assert_eq!(life.closed, Some(Remainder::Nothing));
 }

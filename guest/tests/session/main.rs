@@ -12,6 +12,7 @@ mod framing;
 mod guard;
 mod heads;
 mod host;
+mod listing;
 mod live;
 mod names;
 mod negotiation;

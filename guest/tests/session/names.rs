@@ -2,18 +2,18 @@
 
 use multiclient_guest::contract::Entry;
 
-use crate::host::{Host, check_ways, get, reply_of};
+use crate::host::{Host, check_ways, get, response_of};
 
 #[track_caller]
 fn check(host: &Host, path: &str, status: u16, body: &str) {
-    let reply = reply_of(host, &get(path, ""));
-    assert_eq!((reply.status, String::from_utf8_lossy(&reply.body).as_ref()), (status, body), "{path}");
+    let response = response_of(host, &get(path, ""));
+    assert_eq!((response.status, String::from_utf8_lossy(&response.body).as_ref()), (status, body), "{path}");
 }
 
 #[track_caller]
 fn redirected(host: &Host, path: &str, status: u16, location: &str) {
-    let reply = reply_of(host, &get(path, ""));
-    assert_eq!((reply.status, reply.field("Location")), (status, Some(location)), "{path}");
+    let response = response_of(host, &get(path, ""));
+    assert_eq!((response.status, response.field("Location")), (status, Some(location)), "{path}");
 }
 
 #[test]
@@ -45,8 +45,8 @@ fn an_index_that_is_a_folder_is_none() {
     host.folders.insert(b"sub/index.html".to_vec(), Vec::new());
     check(&host, "/sub/", 404, "404 Not Found\n");
     host.settings.listing = true;
-    assert_eq!(reply_of(&host, &get("/sub/", "")).status, 200);
-    assert_eq!(reply_of(&host, &get("/no-such-folder/", "")).status, 404);
+    assert_eq!(response_of(&host, &get("/sub/", "")).status, 200);
+    assert_eq!(response_of(&host, &get("/no-such-folder/", "")).status, 404);
 }
 
 #[test]

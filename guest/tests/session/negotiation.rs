@@ -1,20 +1,20 @@
 //! Compressed siblings (RFC 9110 section 12.5.3). `/style.css` has `.br` and `.gz`.
 
-use crate::host::{Host, Reply, check_ways, get, reply_of};
+use crate::host::{Host, Response, check_ways, get, response_of};
 
-fn ask(path: &str, lines: &str) -> (Reply, Vec<String>) {
+fn ask(path: &str, lines: &str) -> (Response, Vec<String>) {
     let request = get(path, lines);
     let life = check_ways(&Host::default(), request.as_bytes());
     let opened = life.opened.iter().map(|name| String::from_utf8_lossy(name).into_owned());
-    (reply_of(&Host::default(), &request), opened.collect())
+    (response_of(&Host::default(), &request), opened.collect())
 }
 
 #[track_caller]
 fn check(path: &str, lines: &str, opened: &[&str], coding: Option<&str>, body: &str) {
-    let (reply, names) = ask(path, lines);
+    let (response, names) = ask(path, lines);
     assert_eq!(names, opened);
-    assert_eq!(reply.field("Content-Encoding"), coding);
-    assert_eq!(String::from_utf8_lossy(&reply.body), body);
+    assert_eq!(response.field("Content-Encoding"), coding);
+    assert_eq!(String::from_utf8_lossy(&response.body), body);
 }
 
 #[test]
@@ -24,19 +24,19 @@ fn a_sibling_is_sent_for_who_takes_it() {
     check("/style.css", "Accept-Encoding: gzip\r\n", &["style.css.gz"], gzip, "gzipped");
     check("/style.css", "Accept-Encoding: zstd, gzip\r\n", &["style.css.zst", "style.css.gz"], gzip, "gzipped");
     check("/page/", "Accept-Encoding: br\r\n", &["page/index.html.br", "page/index.html"], None, "<p>index\n");
-    let (reply, _) = ask("/style.css", "Accept-Encoding: br\r\n");
-    assert_eq!(reply.field("Content-Type"), Some("text/css; charset=utf-8"));
-    assert_eq!(reply.field("ETag"), Some("\"v6\""));
-    assert_eq!(reply.field("Vary"), Some("Accept-Encoding"));
-    assert_eq!(reply.field("Accept-Ranges"), None);
+    let (response, _) = ask("/style.css", "Accept-Encoding: br\r\n");
+    assert_eq!(response.field("Content-Type"), Some("text/css; charset=utf-8"));
+    assert_eq!(response.field("ETag"), Some("\"v6\""));
+    assert_eq!(response.field("Vary"), Some("Accept-Encoding"));
+    assert_eq!(response.field("Accept-Ranges"), None);
 }
 
 #[test]
 fn who_says_nothing_gets_the_bare_source_and_opens_nothing_else() {
     check("/style.css", "", &["style.css"], None, "a { color: red }");
     check("/style.css", "Accept-Encoding: identity;q=0\r\n", &["style.css"], None, "a { color: red }");
-    let (reply, _) = ask("/style.css", "");
-    assert_eq!(reply.field("Vary"), Some("Accept-Encoding"));
+    let (response, _) = ask("/style.css", "");
+    assert_eq!(response.field("Vary"), Some("Accept-Encoding"));
 }
 
 #[test]
@@ -59,8 +59,8 @@ fn a_sibling_that_cannot_be_read_does_no_harm() {
             let forbidden = multiclient_guest::contract::Refusal::Forbidden;
             host.refusals.insert(b"style.css.br".to_vec(), forbidden);
         }
-        let reply = reply_of(&host, &get("/style.css", "Accept-Encoding: br\r\n"));
-        assert_eq!((reply.status, reply.field("Content-Encoding")), (200, None), "{refusal}");
+        let response = response_of(&host, &get("/style.css", "Accept-Encoding: br\r\n"));
+        assert_eq!((response.status, response.field("Content-Encoding")), (200, None), "{refusal}");
         host.refusals.clear();
     }
 }
@@ -69,15 +69,15 @@ fn a_sibling_that_cannot_be_read_does_no_harm() {
 fn the_operators_type_does_not_hide_the_coding() {
     let mut host = Host::default();
     host.header("Content-Encoding", "none");
-    let reply = reply_of(&host, &get("/style.css", "Accept-Encoding: br\r\n"));
-    assert_eq!(reply.field("Content-Encoding"), Some("br"));
+    let response = response_of(&host, &get("/style.css", "Accept-Encoding: br\r\n"));
+    assert_eq!(response.field("Content-Encoding"), Some("br"));
 }
 
 #[test]
 fn the_head_of_a_request_with_a_range_is_that_of_the_whole() {
     let lines = "Accept-Encoding: gzip\r\nRange: bytes=0-1\r\n";
     let head = get("/style.css", lines).replacen("GET", "HEAD", 1);
-    let reply = reply_of(&Host::default(), &head);
-    assert_eq!((reply.field("Content-Encoding"), reply.field("Content-Length")), (Some("gzip"), Some("7")));
+    let response = response_of(&Host::default(), &head);
+    assert_eq!((response.field("Content-Encoding"), response.field("Content-Length")), (Some("gzip"), Some("7")));
     check("/style.css", lines, &["style.css"], None, "a ");
 }

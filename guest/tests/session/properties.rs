@@ -5,7 +5,7 @@ use multiclient_guest::contract::{Dialect, Event, Remainder, Settings};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::host::{Host, Input, Life, NOW, Reply, Source, file, pattern};
+use crate::host::{Host, Input, Life, NOW, Response, Source, file, pattern};
 
 fn host(dialect: Dialect) -> Host {
     let settings = Settings { dialect, listing: true, reports: true, ..Settings::default() };
@@ -153,19 +153,19 @@ proptest! {
         let statuses = life.reports.iter().map(|report| report.status);
         let mut rest = &life.output[..];
         for (method, status) in methods.zip(statuses) {
-            let reply = loop {
-                let (reply, after) = Reply::read(rest, method);
+            let response = loop {
+                let (response, after) = Response::read(rest, method);
                 rest = after;
-                if reply.status >= 200 {
-                    break reply;
+                if response.status >= 200 {
+                    break response;
                 }
             };
-            prop_assert_eq!(reply.status, status);
+            prop_assert_eq!(response.status, status);
             // Only a stream whose source moved on may break, and that ends the connection.
-            prop_assert!(reply.complete || rest.is_empty());
-            prop_assert_eq!(reply.field("Content-Range").is_some(), status == 416
-                || status == 206 && !reply.field("Content-Type").unwrap_or("").starts_with("multipart/"));
-            if reply.field("Connection") == Some("close") {
+            prop_assert!(response.complete || rest.is_empty());
+            prop_assert_eq!(response.field("Content-Range").is_some(), status == 416
+                || status == 206 && !response.field("Content-Type").unwrap_or("").starts_with("multipart/"));
+            if response.field("Connection") == Some("close") {
                 prop_assert_eq!(rest, &b""[..]);
             }
         }

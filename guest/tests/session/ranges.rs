@@ -1,9 +1,9 @@
 //! Ranges on the wire (RFC 9110 section 14). How a `Range` is read is tested where it is read.
 
-use crate::host::{Host, Reply, get, reply_of};
+use crate::host::{Host, Response, get, response_of};
 
-fn ranged(path: &str, value: &str) -> Reply {
-    reply_of(&Host::default(), &get(path, &format!("Range: {value}\r\n")))
+fn ranged(path: &str, value: &str) -> Response {
+    response_of(&Host::default(), &get(path, &format!("Range: {value}\r\n")))
 }
 
 /// Section 15.3.7.1.
@@ -16,19 +16,19 @@ fn one_part_is_sent_as_it_is() {
         ("bytes=0-", "bytes 0-9/10", "0123456789"),
         ("bytes=1-2,3-4", "bytes 1-4/10", "1234"),
     ] {
-        let reply = ranged("/ten", value);
-        assert_eq!((reply.status, reply.field("Content-Range")), (206, Some(range)));
-        assert_eq!(String::from_utf8_lossy(&reply.body), body);
+        let response = ranged("/ten", value);
+        assert_eq!((response.status, response.field("Content-Range")), (206, Some(range)));
+        assert_eq!(String::from_utf8_lossy(&response.body), body);
     }
 }
 
 /// Section 15.3.7.2.
 #[test]
 fn several_parts_come_in_the_order_in_which_they_were_asked_for() {
-    let reply = ranged("/film.mp4", "bytes=90-,0-1");
-    let media_type = reply.field("Content-Type").expect("a type");
+    let response = ranged("/film.mp4", "bytes=90-,0-1");
+    let media_type = response.field("Content-Type").expect("a type");
     let boundary = media_type.strip_prefix("multipart/byteranges; boundary=").expect("parts");
-    assert_eq!(reply.field("Content-Range"), None);
+    assert_eq!(response.field("Content-Range"), None);
     assert_eq!(boundary.len(), 16);
     let film = crate::host::pattern(100);
     let mut expected = Vec::new();
@@ -38,7 +38,7 @@ fn several_parts_come_in_the_order_in_which_they_were_asked_for() {
         expected.extend_from_slice(part);
     }
     expected.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
-    assert_eq!(reply.body, expected);
+    assert_eq!(response.body, expected);
 }
 
 #[test]
@@ -60,9 +60,9 @@ fn what_is_not_there_is_refused_with_the_size() {
         ("/ten", "bytes=nonsense", "bytes */10"),
         ("/empty", "bytes=0-", "bytes */0"),
     ] {
-        let reply = ranged(path, value);
-        assert_eq!((reply.status, reply.field("Content-Range")), (416, Some(range)));
-        assert_eq!(reply.field("Cache-Control"), Some("no-store"));
+        let response = ranged(path, value);
+        assert_eq!((response.status, response.field("Content-Range")), (416, Some(range)));
+        assert_eq!(response.field("Cache-Control"), Some("no-store"));
     }
 }
 
@@ -71,7 +71,7 @@ fn what_is_not_there_is_refused_with_the_size() {
 fn ranges_that_do_not_apply_are_ignored() {
     assert_eq!(ranged("/ten", "lines=0-1").status, 200);
     assert_eq!(ranged("/ten", "bytes=0-1\r\nRange: bytes=0-1").status, 200);
-    let head = reply_of(&Host::default(), "HEAD /ten HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\n\r\n");
+    let head = response_of(&Host::default(), "HEAD /ten HTTP/1.1\r\nHost: a\r\nRange: bytes=0-1\r\n\r\n");
     assert_eq!((head.status, head.field("Content-Length")), (200, Some("10")));
     assert_eq!(ranged("/nothing", "bytes=0-1").status, 404);
 }

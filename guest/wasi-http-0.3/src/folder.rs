@@ -7,8 +7,12 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
-use multiclient_guest::contract::{Entry, Facts, Found, Instant, Listing, Refusal, Span, Window, names_something};
+use multiclient_guest::contract::{
+    Entry, Facts, Found, Instant, Listing, Name, Portion, Refusal, Span, Window, names_something,
+};
+use multiclient_guest::names::Names;
 use wasip3::clocks::system_clock;
 use wasip3::filesystem::preopens::get_directories;
 use wasip3::filesystem::types::{
@@ -16,8 +20,8 @@ use wasip3::filesystem::types::{
 };
 use wasip3::wit_bindgen::rt::async_support::StreamWriter;
 
-/// How many entries of a folder are listed, as the contract has it.
-const LISTING_ENTRIES: usize = 4_096;
+/// The most entries of a portion, as the contract has it.
+const PORTION_ENTRIES: u32 = 1_024;
 
 /// How much is read at once.
 const PIECE: usize = 64 * 1024;
@@ -25,13 +29,15 @@ const PIECE: usize = 64 * 1024;
 /// A folder that is published.
 pub(crate) struct Folder {
     root: Descriptor,
+    /// The names of the folder that was listed last.
+    listed: Cell<Option<Names>>,
 }
 
 impl Folder {
     /// The folder that the host has opened as the root. None: it has not.
     pub(crate) fn root() -> Option<Self> {
         let opened = get_directories().into_iter().find(|(_, path)| path == "/");
-        opened.map(|(root, _)| Self { root })
+        opened.map(|(root, _)| Self { root, listed: Cell::new(None) })
     }
 
     /// Opens what a name stands for. Gives the file too where it is a source.
@@ -51,31 +57,63 @@ impl Folder {
         }
     }
 
-    /// Reads what is in a folder: only what could be opened by name.
-    pub(crate) async fn list(&self, name: &[u8]) -> Result<Listing, Refusal> {
+    /// Reads a portion of what is in a folder: only what could be opened by name, in order.
+    pub(crate) async fn list(&self, portion: &Portion) -> Result<Listing, Refusal> {
         let (follow, read) = (PathFlags::SYMLINK_FOLLOW, DescriptorFlags::READ);
-        let folder = self.root.open_at(follow, path(name)?, OpenFlags::DIRECTORY, read).await.map_err(refusal)?;
-        let (entries, result) = folder.read_directory();
-        let mut names: Vec<String> = entries.collect().await.into_iter().map(|entry| entry.name).collect();
-        result.await.map_err(refusal)?;
-        names.retain(|name| names_something(name.as_bytes()));
-        names.sort_unstable();
-        let complete = names.len() <= LISTING_ENTRIES;
-        names.truncate(LISTING_ENTRIES);
-        let mut entries = Vec::with_capacity(names.len());
-        for name in names {
-            let Ok(found) = folder.stat_at(follow, name.clone()).await else { continue };
-            let is_folder = match found.type_ {
-                DescriptorType::Directory => true,
-                DescriptorType::RegularFile => false,
-                _ => continue,
-            };
-            let modified = found.data_modification_timestamp.and_then(instant);
-            let size = if is_folder { 0 } else { found.size };
-            entries.push(Entry { name: name.into_bytes(), folder: is_folder, size, modified });
+        let path = path(&portion.folder)?;
+        let folder = self.root.open_at(follow, path, OpenFlags::DIRECTORY, read).await.map_err(refusal)?;
+        let mut names = match self.listed.take() {
+            Some(names) if names.cover(portion) => names,
+            _ => names(&folder, portion).await?,
+        };
+        let wanted = match portion.limit {
+            0 => PORTION_ENTRIES,
+            limit => limit.min(PORTION_ENTRIES),
+        } as usize;
+        let mut cursor = portion.after.clone();
+        let mut entries = Vec::new();
+        loop {
+            let mut complete = names.are_last();
+            for name in names.after(&cursor) {
+                if entries.len() == wanted {
+                    complete = false;
+                    break;
+                }
+                entries.extend(entry(&folder, name).await);
+            }
+            // Names may have vanished since they were read, all of them even.
+            if complete || !entries.is_empty() {
+                self.listed.set(Some(names));
+                return Ok(Listing { entries, complete });
+            }
+            cursor = names.after(&cursor).last().cloned().unwrap_or(cursor);
+            names = self::names(&folder, &Portion { after: cursor.clone(), ..portion.clone() }).await?;
         }
-        Ok(Listing { entries, complete })
     }
+}
+
+/// Reads the names of a folder that come after the cursor of a portion.
+async fn names(folder: &Descriptor, portion: &Portion) -> Result<Names, Refusal> {
+    let mut names = Names::of(portion);
+    let (mut entries, result) = folder.read_directory();
+    while let Some(entry) = entries.next().await {
+        names.add(entry.name.into_bytes());
+    }
+    result.await.map_err(refusal)?;
+    Ok(names)
+}
+
+/// What is known of the entry of this name. None: it cannot be opened by name.
+async fn entry(folder: &Descriptor, name: &Name) -> Option<Entry> {
+    let path = core::str::from_utf8(name).ok()?.to_owned();
+    let found = folder.stat_at(PathFlags::SYMLINK_FOLLOW, path).await.ok()?;
+    let is_folder = match found.type_ {
+        DescriptorType::Directory => true,
+        DescriptorType::RegularFile => false,
+        _ => return None,
+    };
+    let modified = found.data_modification_timestamp.and_then(instant);
+    Some(Entry { name: name.clone(), folder: is_folder, size: if is_folder { 0 } else { found.size }, modified })
 }
 
 /// Writes a span of a file, in pieces of at most [`PIECE`] bytes. Whether all of it was there and taken.

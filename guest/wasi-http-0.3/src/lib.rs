@@ -1,13 +1,13 @@
-//! The replies of the session to requests that a host of `wasi:http` 0.3 has read.
+//! The session's responses to requests that a host of `wasi:http` 0.3 has read.
 //!
-//! The same as the handler for 0.2, and as little: it serves the folder that the host has opened for it
-//! as `/`, and takes the same variables of its environment.
+//! It does the same as the handler for 0.2: it serves the folder that the host has opened for it as `/`, and
+//! takes the same environment variables.
 //!
 //! Rules:
 //!
-//! - What is replied is decided in `multiclient-guest`. This looks where it is told to, and streams.
-//! - There is no standard library in here: Rust's is made for WASI 0.2, and whatever of it were used would
-//!   be an import that a host of 0.3 need not have.
+//! - `multiclient-guest` decides what the response is. This crate opens, lists and streams.
+//! - No standard library: Rust's is made for WASI 0.2, and any use of it would be an import that a host of
+//!   0.3 need not have.
 
 #![cfg_attr(target_family = "wasm", no_std)]
 #![cfg(target_family = "wasm")]
@@ -19,18 +19,20 @@ mod memory;
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
-use alloc::vec::Vec;
 
-use multiclient_guest::answer::{Answer, Message, Next, Piece, Question};
+use multiclient_guest::answer::{Answer, Message, More, Next, Piece, Question};
 use multiclient_guest::contract::{Event, Instant, Settings};
 use wasip3::cli::environment::get_environment;
 use wasip3::clocks::system_clock;
 use wasip3::filesystem::types::Descriptor;
-use wasip3::http::types::{ErrorCode, Fields, Method, Request, Response};
-use wasip3::wit_bindgen::rt::async_support::StreamWriter;
+use wasip3::http::types::{ErrorCode, Fields, Method, Request, Response, Scheme};
+use wasip3::wit_bindgen::rt::async_support::{FutureWriter, StreamWriter};
 use wasip3::{wit_bindgen, wit_future, wit_stream};
 
 use folder::Folder;
+
+/// Tells the host how a body ended.
+type End = FutureWriter<Result<Option<Fields>, ErrorCode>>;
 
 struct Component;
 
@@ -44,34 +46,35 @@ fn trap(_: &core::panic::PanicInfo<'_>) -> ! {
 impl wasip3::exports::http::handler::Guest for Component {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let folder = Folder::root().ok_or(ErrorCode::ConfigurationError)?;
-        let (message, file) = reply(&request, &folder).await;
+        let (message, file) = answer(&request, &folder).await;
         let fields = Fields::from_list(&message.fields).map_err(|_| ErrorCode::InternalError(None))?;
         // No trailers, also where nobody gets to say so.
-        let (_, trailers) = wit_future::new(|| Ok(None));
+        let (end, trailers) = wit_future::new(|| Ok(None));
+        let status = message.status;
         let contents = if message.body.is_empty() {
             None
         } else {
             let (output, contents) = wit_stream::new();
-            wit_bindgen::spawn_local(send(output, message.body, file));
+            wit_bindgen::spawn_local(send(output, message, file, folder, end));
             Some(contents)
         };
         let (response, _) = Response::new(fields, contents, trailers);
-        response.set_status_code(message.status).map_err(|()| ErrorCode::InternalError(None))?;
+        response.set_status_code(status).map_err(|()| ErrorCode::InternalError(None))?;
         Ok(response)
     }
 }
 
-/// The reply to a request, and the file that spans of its body are of.
-async fn reply(request: &Request, folder: &Folder) -> (Message, Option<Descriptor>) {
+/// The response to a request, and the file that spans of its body are of.
+async fn answer(request: &Request, folder: &Folder) -> (Message, Option<Descriptor>) {
     let method = request.get_method();
-    let target = request.get_path_with_query().unwrap_or_else(|| "/".to_owned());
+    let target = target(request);
     let fields = request.get_headers().copy_all();
     let question = Question { method: token(&method), target: &target, fields: &fields };
     let mut file = None;
     let mut next = Answer::to(&question, settings(), now());
     loop {
         next = match next {
-            Next::Reply(message) => return (message, file),
+            Next::Response(message) => return (message, file),
             Next::Open(name, answer) => {
                 let found = folder.open(&name).await.map(|(found, opened)| {
                     file = opened;
@@ -79,25 +82,56 @@ async fn reply(request: &Request, folder: &Folder) -> (Message, Option<Descripto
                 });
                 answer.advance(now(), Event::Opened(found))
             }
-            Next::List(name, answer) => answer.advance(now(), Event::Listed(folder.list(&name).await)),
+            Next::List(portion, answer) => answer.advance(now(), Event::Listed(folder.list(&portion).await)),
         };
     }
 }
 
-/// Writes a body. Where it ends early, the length in the head tells the host, and its client, that it has.
-async fn send(mut output: StreamWriter<u8>, body: Vec<Piece>, file: Option<Descriptor>) {
-    for piece in body {
+/// The URL that was asked for, as far as the host knows it: playlists have whole URLs in them.
+fn target(request: &Request) -> String {
+    let path = request.get_path_with_query().unwrap_or_else(|| "/".to_owned());
+    let scheme = match request.get_scheme() {
+        Some(Scheme::Https) => "https",
+        _ => "http",
+    };
+    match request.get_authority() {
+        Some(authority) if path.starts_with('/') => [scheme, "://", &authority, &path].concat(),
+        _ => path,
+    }
+}
+
+/// Writes a body, and whether it is whole: where it is not, the host must not let it look so to its client.
+async fn send(mut output: StreamWriter<u8>, message: Message, file: Option<Descriptor>, folder: Folder, end: End) {
+    if write(&mut output, message, file, &folder).await {
+        return;
+    }
+    // What the host does not want to know, it has found out itself.
+    let _ = end.write(Err(ErrorCode::InternalError(None))).await;
+}
+
+/// Writes a body. Whether all of it was there and taken.
+async fn write(output: &mut StreamWriter<u8>, message: Message, file: Option<Descriptor>, folder: &Folder) -> bool {
+    for piece in message.body {
         let taken = match (piece, &file) {
             (Piece::Bytes(bytes), _) => output.write_all(bytes).await.is_empty(),
-            (Piece::Span(span), Some(file)) => folder::pass(file, span, &mut output).await,
+            (Piece::Span(span), Some(file)) => folder::pass(file, span, output).await,
             (Piece::Span(_), None) => false,
         };
         if !taken {
-            return;
+            return false;
         }
     }
-    // The file is open up to here: its stream would end with it.
-    drop(file);
+    let Some(mut rest) = message.rest else { return true };
+    loop {
+        let goes_on = match rest.more() {
+            More::Bytes(bytes) => output.write_all(bytes).await.is_empty(),
+            More::List(portion) => rest.listed(folder.list(&portion).await),
+            More::End => return true,
+        };
+        if !goes_on {
+            return false;
+        }
+    }
 }
 
 fn token(method: &Method) -> &str {
@@ -121,7 +155,9 @@ fn settings() -> Settings {
     let is_yes = |value: String| value == "1" || value == "true";
     Settings {
         listing: said("MULTICLIENT_LIST").is_some_and(is_yes),
-        cors: said("MULTICLIENT_CORS"),
+        pages: said("MULTICLIENT_PAGES").is_some_and(is_yes),
+        // Empty: not set, as compose files have it.
+        cors: said("MULTICLIENT_CORS").filter(|origin| !origin.is_empty()),
         ..Settings::default()
     }
 }

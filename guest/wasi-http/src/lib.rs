@@ -1,10 +1,10 @@
-//! The replies of the session to requests that a host of `wasi:http` 0.2 has read: `wasmtime serve`, Spin,
+//! The session's responses to requests that a host of `wasi:http` 0.2 has read: `wasmtime serve`, Spin,
 //! wasmCloud, jco.
 //!
-//! It serves the folder that the host has opened for it as `/`. Variables of its environment set what the
-//! server's flags do: `MULTICLIENT_LIST=1` and `MULTICLIENT_CORS=ORIGIN`.
+//! It serves the folder that the host has opened for it as `/`. Environment variables set what the flags of
+//! the server do: `MULTICLIENT_LIST=1`, `MULTICLIENT_PAGES=1` and `MULTICLIENT_CORS=ORIGIN`.
 //!
-//! Rule: what is replied is decided in `multiclient-guest`. This looks where it is told to, and streams.
+//! Rule: `multiclient-guest` decides what the response is. This crate opens, lists and streams.
 
 #![cfg(target_family = "wasm")]
 
@@ -14,10 +14,10 @@ use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use multiclient_folder::{Folder, pass};
-use multiclient_guest::answer::{Answer, Message, Next, Piece, Question};
+use multiclient_guest::answer::{Answer, Message, More, Next, Piece, Question, Rest};
 use multiclient_guest::contract::{Event, Settings};
 use wasip2::http::types::{
-    ErrorCode, Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam,
+    ErrorCode, Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam, Scheme,
 };
 
 struct Component;
@@ -26,27 +26,27 @@ wasip2::http::proxy::export!(Component);
 
 impl wasip2::exports::http::incoming_handler::Guest for Component {
     fn handle(request: IncomingRequest, response: ResponseOutparam) {
-        let (message, file) = reply(&request);
-        match head(&message) {
-            Some(head) => send(head, &message, file, response),
-            // Never: what the core writes is a head.
+        let folder = Folder::at("/");
+        let (message, file) = answer(&request, &folder);
+        match header_section(&message) {
+            Some(header_section) => send(header_section, message, file, &folder, response),
+            // Never: what the core writes is a header section.
             None => ResponseOutparam::set(response, Err(ErrorCode::InternalError(None))),
         }
     }
 }
 
-/// The reply to a request, and the file that spans of its body are of.
-fn reply(request: &IncomingRequest) -> (Message, Option<File>) {
-    let folder = Folder::at("/");
+/// The response to a request, and the file that spans of its body are of.
+fn answer(request: &IncomingRequest, folder: &Folder) -> (Message, Option<File>) {
     let method = request.method();
-    let target = request.path_with_query().unwrap_or_else(|| "/".to_owned());
+    let target = target(request);
     let fields = request.headers().entries();
     let question = Question { method: token(&method), target: &target, fields: &fields };
     let mut file = None;
     let mut next = Answer::to(&question, settings(), now());
     loop {
         next = match next {
-            Next::Reply(message) => return (message, file),
+            Next::Response(message) => return (message, file),
             Next::Open(name, answer) => {
                 let found = folder.open(&name).map(|(found, opened)| {
                     file = opened;
@@ -54,33 +54,65 @@ fn reply(request: &IncomingRequest) -> (Message, Option<File>) {
                 });
                 answer.advance(now(), Event::Opened(found))
             }
-            Next::List(name, answer) => answer.advance(now(), Event::Listed(folder.list(&name))),
+            Next::List(portion, answer) => answer.advance(now(), Event::Listed(folder.list(&portion))),
         };
     }
 }
 
-fn head(message: &Message) -> Option<OutgoingResponse> {
-    let head = OutgoingResponse::new(Fields::from_list(&message.fields).ok()?);
-    head.set_status_code(message.status).ok()?;
-    Some(head)
+/// The URL that was asked for, as far as the host knows it: playlists have whole URLs in them.
+fn target(request: &IncomingRequest) -> String {
+    let path = request.path_with_query().unwrap_or_else(|| "/".to_owned());
+    let scheme = match request.scheme() {
+        Some(Scheme::Https) => "https",
+        _ => "http",
+    };
+    match request.authority() {
+        Some(authority) if path.starts_with('/') => format!("{scheme}://{authority}{path}"),
+        _ => path,
+    }
 }
 
-fn send(head: OutgoingResponse, message: &Message, mut file: Option<File>, response: ResponseOutparam) {
-    // Taken also where there is none: jco wants to have it before the head is sent.
-    let body = head.body().expect("a body is taken once");
-    ResponseOutparam::set(response, Ok(head));
+fn header_section(message: &Message) -> Option<OutgoingResponse> {
+    let response = OutgoingResponse::new(Fields::from_list(&message.fields).ok()?);
+    response.set_status_code(message.status).ok()?;
+    Some(response)
+}
+
+fn send(
+    header_section: OutgoingResponse,
+    mut message: Message,
+    mut file: Option<File>,
+    folder: &Folder,
+    response: ResponseOutparam,
+) {
+    // Taken also where there is none: jco wants to have it before the header section is sent.
+    let body = header_section.body().expect("a body is taken once");
+    ResponseOutparam::set(response, Ok(header_section));
     let mut output = body.write().expect("a body is written once");
     let sent = message.body.iter().try_for_each(|piece| match (piece, &mut file) {
         (Piece::Bytes(bytes), _) => output.write_all(bytes),
         (Piece::Span(span), Some(file)) => pass(file, *span, |piece| output.write_all(piece)),
         (Piece::Span(_), None) => Err(io::ErrorKind::NotFound.into()),
     });
+    let sent = sent.and_then(|()| message.rest.as_mut().map_or(Ok(()), |rest| send_rest(rest, folder, &mut output)));
     let sent = sent.and_then(|()| Write::flush(&mut output));
     drop(output);
     // A body that is not finished is how the host learns that it is not whole, and its client from it.
     if sent.is_ok() {
-        // It may miss what a head for HEAD promises. The reply is complete all the same.
+        // It may miss what the header section promises for HEAD. The response is complete all the same.
         let _ = OutgoingBody::finish(body, None);
+    }
+}
+
+/// Writes the rest of a listing, as the folder is read.
+fn send_rest(rest: &mut Rest, folder: &Folder, output: &mut impl Write) -> io::Result<()> {
+    loop {
+        match rest.more() {
+            More::Bytes(bytes) => output.write_all(&bytes)?,
+            More::List(portion) if rest.listed(folder.list(&portion)) => {}
+            More::List(_) => return Err(io::ErrorKind::NotFound.into()),
+            More::End => return Ok(()),
+        }
     }
 }
 
@@ -101,10 +133,16 @@ fn token(method: &Method) -> &str {
 
 fn settings() -> Settings {
     Settings {
-        listing: env::var("MULTICLIENT_LIST").is_ok_and(|list| list == "1" || list == "true"),
-        cors: env::var("MULTICLIENT_CORS").ok(),
+        listing: is_yes("MULTICLIENT_LIST"),
+        pages: is_yes("MULTICLIENT_PAGES"),
+        // Empty: not set, as compose files have it.
+        cors: env::var("MULTICLIENT_CORS").ok().filter(|origin| !origin.is_empty()),
         ..Settings::default()
     }
+}
+
+fn is_yes(variable: &str) -> bool {
+    env::var(variable).is_ok_and(|value| value == "1" || value == "true")
 }
 
 fn now() -> u64 {

@@ -6,8 +6,8 @@
 use alloc::vec::Vec;
 use core::mem;
 
-use crate::connection::Plan;
 use crate::contract::{Span, Window};
+use crate::plan::{Flow, Plan};
 use crate::text::push_hex;
 
 /// How a body without a known length is delimited.
@@ -25,7 +25,7 @@ impl Delimiter {
     pub(crate) const CHUNK: u64 = 1024 * 1024;
 }
 
-/// The most chunks of one list of actions. A chunk is two actions; with what else a reply needs this
+/// The most chunks of one list of actions. A chunk is two actions; with what else a response needs this
 /// stays below the 64 that the contract allows.
 const CHUNKS_PER_LIST: usize = 28;
 
@@ -35,17 +35,6 @@ pub(crate) struct Stream {
     /// The byte to send next.
     pub(crate) offset: u64,
     pub(crate) delimiter: Delimiter,
-}
-
-/// How far a stream has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flow {
-    /// There is more to come.
-    Goes,
-    /// All of it was sent.
-    Ended,
-    /// What should come next is gone.
-    Broken,
 }
 
 impl Stream {

@@ -5,7 +5,10 @@
 
 use alloc::vec::Vec;
 
-use crate::request::{FieldName, Malformed, Request, Version};
+use crate::request::field::FieldName;
+use crate::request::header_section::Request;
+use crate::request::line::Version;
+use crate::request::malformed::Malformed;
 use crate::text::{decimal, hex_value, list, trim};
 
 /// The longest body that is read for the sake of the next request. A longer one costs more than a new

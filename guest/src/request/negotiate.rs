@@ -1,6 +1,7 @@
 //! What the client prefers: `Accept` and `Accept-Encoding` (RFC 9110 sections 12.4.2, 12.5.1, 12.5.3).
 
-use crate::request::{FieldName, Request};
+use crate::request::field::FieldName;
+use crate::request::header_section::Request;
 use crate::text::{decimal, list, split_once, trim};
 
 /// A weight in thousandths. 0: not acceptable.
@@ -80,6 +81,12 @@ impl Iterator for Codings {
 /// Whether the client would sooner have `this` than `that`. Both are media types without parameters.
 pub(crate) fn prefers(request: &Request, this: &str, that: &str) -> bool {
     media_weight(request, this) > media_weight(request, that)
+}
+
+/// Whether the client names HTML among what it takes, as browsers do for pages and nothing else does.
+pub(crate) fn names_html(request: &Request) -> bool {
+    let mut ranges = request.fields(FieldName::Accept).flat_map(list).map(weighted);
+    ranges.any(|(range, weight)| weight > 0 && range.eq_ignore_ascii_case(b"text/html"))
 }
 
 /// The weight of the most specific range that has the type (RFC 9110 section 12.5.1). A client that says

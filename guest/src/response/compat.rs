@@ -1,14 +1,14 @@
-//! The replies of FFmpeg's example server, byte for byte.
+//! The responses of FFmpeg's example server, byte for byte.
 //!
-//! Rule: this is about how replies look, for the clients that were written against them, and about which
+//! Rule: this is about how responses look, for the clients that were written against them, and about which
 //! target stands for the source. How requests are read, and whatever the original gets wrong (methods,
 //! ranges, HTTP/1.0, truncated bodies that look complete), is as in the standard dialect.
 
 use alloc::vec::Vec;
 
 use crate::contract::Name;
-use crate::reply::Status;
 use crate::request::{FieldName, Method, Request, Version};
+use crate::status::Status;
 
 /// The head of every 200.
 pub(crate) const OK: &[u8] = b"HTTP/1.1 200 OK\r\n\

@@ -38,6 +38,11 @@ impl<'a> Validators<'a> {
         }
     }
 
+    /// The validators of a listing. Its tag is made of what it shows, and not of its bytes.
+    pub(crate) fn of_listing(tag: &'a str, now: Instant) -> Self {
+        Self { tag: Some(tag), now: seconds(now), ..Self::default() }
+    }
+
     /// What `ETag` says. None: there is no tag.
     pub(crate) fn entity_tag(&self) -> Option<Vec<u8>> {
         let tag = self.tag?;

@@ -6,9 +6,10 @@
 
 use alloc::vec::Vec;
 
-use crate::page::{self, Format};
-use crate::reply::{Reply, Site, Status};
 use crate::request::Request;
+use crate::response::message::{Response, Site};
+use crate::response::page::{self, Format};
+use crate::status::Status;
 
 /// Judges a request. A pure function, like the session around it.
 pub type Guard = fn(&Asked<'_>) -> Result<(), Denied>;
@@ -49,13 +50,13 @@ pub enum Denied {
 }
 
 impl Denied {
-    pub(crate) fn reply<'a>(&self, site: Site<'a>, request: &Request) -> Reply<'a> {
+    pub(crate) fn response<'a>(&self, site: Site<'a>, request: &Request) -> Response<'a> {
         let format = Format::of(request);
         match self {
             Self::Unauthorized(challenge) => {
-                let mut reply = page::error(site, Status::Unauthorized, format);
-                reply.own("WWW-Authenticate", challenge);
-                reply
+                let mut response = page::error(site, Status::Unauthorized, format);
+                response.own("WWW-Authenticate", challenge);
+                response
             }
             Self::Forbidden => page::error(site, Status::Forbidden, format),
         }

@@ -12,8 +12,12 @@
 use alloc::vec::Vec;
 
 use crate::contract::Name;
-use crate::request::{Malformed, Method, Request, is_authority};
-use crate::text::{hex_value, push_path, split_once};
+use crate::request::authority::is_authority;
+use crate::request::field::FieldName;
+use crate::request::header_section::Request;
+use crate::request::line::Method;
+use crate::request::malformed::Malformed;
+use crate::text::{hex_value, list, push_path, split_once};
 
 /// What a target stands for.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,18 +54,47 @@ fn absolute(target: &[u8]) -> Result<Target, Malformed> {
     if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
         return Err(Malformed::TargetInvalid);
     }
-    let end = rest.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(rest.len());
-    let (authority, rest) = rest.split_at(end);
+    let (authority, rest) = split_authority(rest);
     if !is_authority(authority) {
         return Err(Malformed::HostInvalid);
     }
     path(rest)
 }
 
-/// What follows the path, question mark included. It selects nothing, and redirects keep it.
+/// What follows the path, question mark included. Redirects keep it.
 pub(crate) fn query(target: &[u8]) -> &[u8] {
     let start = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
     &target[start..]
+}
+
+/// The value of a parameter of the query: the first of that name, as it was sent. Empty where it has none.
+pub(crate) fn parameter<'a>(target: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let parameters = query(target).strip_prefix(b"?")?.split(|byte| *byte == b'&');
+    let mut pairs = parameters.map(|parameter| split_once(parameter, b'=').unwrap_or((parameter, b"")));
+    pairs.find_map(|(own, value)| (own == name).then_some(value))
+}
+
+/// Scheme and authority of the URL that was asked for (RFC 9110 section 7.1), such as `http://example.org`.
+/// None: the client did not say. The scheme is that of the target, or what a proxy in front says; a wrong one
+/// leads only the client astray that sent it.
+pub(crate) fn origin(request: &Request) -> Option<Vec<u8>> {
+    let target = request.target();
+    if !target.starts_with(b"/") {
+        let (scheme, rest) = split_once(target, b':')?;
+        let (authority, _) = split_authority(rest.strip_prefix(b"//")?);
+        return Some([scheme, b"://", authority].concat());
+    }
+    let is_https = |value: &[u8]| list(value).next().is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"));
+    let mut fields = request.all_fields();
+    let https = fields.any(|(name, value)| name.eq_ignore_ascii_case(b"x-forwarded-proto") && is_https(value));
+    let scheme: &[u8] = if https { b"https://" } else { b"http://" };
+    Some([scheme, request.field(FieldName::Host)?].concat())
+}
+
+/// The authority at the front of what follows `//`, and the rest.
+fn split_authority(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = text.iter().position(|byte| b"/?#".contains(byte)).unwrap_or(text.len());
+    text.split_at(end)
 }
 
 fn path(path: &[u8]) -> Result<Target, Malformed> {
@@ -145,6 +178,7 @@ pub(crate) fn location(name: &[u8], ending: &[u8], query: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
 
     #[track_caller]
     fn check(text: &str, expected: Result<(&str, bool), Malformed>) {
@@ -202,6 +236,30 @@ mod tests {
             let found = path(text.as_bytes());
             assert!(matches!(found, Ok(Target::Path { name: None, .. })), "{text}");
         }
+    }
+
+    #[test]
+    fn a_parameter_is_found_in_the_query_and_nowhere_else() {
+        assert_eq!(parameter(b"/a?m3u", b"m3u"), Some(&b""[..]));
+        assert_eq!(parameter(b"/a?x=1&sort=size&sort=time", b"sort"), Some(&b"size"[..]));
+        assert_eq!(parameter(b"/a?play=a=b", b"play"), Some(&b"a=b"[..]));
+        for target in [&b"/m3u"[..], b"/a?", b"/a?xm3u", b"/a?x=m3u", b"/a?M3U"] {
+            assert_eq!(parameter(target, b"m3u"), None, "{}", target.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn an_origin_is_that_of_the_target_or_of_the_host_field() {
+        #[track_caller]
+        fn check(head: &str, expected: Option<&str>) {
+            let request = Request::parse(format!("{head}\r\n\r\n").into_bytes()).expect("a request in order");
+            assert_eq!(origin(&request).as_deref(), expected.map(str::as_bytes), "{head}");
+        }
+        check("GET / HTTP/1.1\r\nHost: a:80", Some("http://a:80"));
+        check("GET https://b/x?y HTTP/1.1\r\nHost: a", Some("https://b"));
+        check("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https", Some("https://a"));
+        check("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: gopher", Some("http://a"));
+        check("GET / HTTP/1.0", None);
     }
 
     #[test]

@@ -12,85 +12,15 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::mem;
 
-use crate::answer::{self, Step, Way};
-use crate::body::Framing;
-use crate::contract::{Action, Event, Exchange, Instant, Name, Remainder, Settings, Span, Window};
-use crate::guard::{self, Guard};
-use crate::page::{self, Format};
-use crate::reply::{Recipient, Reply, Site, Status};
-use crate::request::{self, Expectation, FieldName, Malformed, Request, Scanner};
-use crate::stream::{Flow, Stream};
-
-/// When a list of actions is full enough to end it. A reply that needs no source has at most a few
-/// actions, so that this stays below the 64 that the contract allows.
-const PLAN_LIMIT: usize = 48;
-
-/// What is to be done before the session waits again.
-#[derive(Debug, Default)]
-pub(crate) struct Plan(Vec<Action>);
-
-impl Plan {
-    /// Sends bytes. None: does nothing.
-    pub(crate) fn send(&mut self, bytes: Vec<u8>) {
-        if !bytes.is_empty() {
-            self.0.push(Action::Send(bytes));
-        }
-    }
-
-    /// Passes a span. An empty one: does nothing.
-    pub(crate) fn pass(&mut self, span: Span) {
-        if span.count > 0 {
-            self.0.push(Action::Pass(span));
-        }
-    }
-
-    fn report(&mut self, exchange: Exchange) {
-        self.0.push(Action::Report(exchange));
-    }
-
-    fn is_full(&self) -> bool {
-        self.0.len() >= PLAN_LIMIT
-    }
-
-    fn then(mut self, wait: Wait) -> Vec<Action> {
-        self.0.push(match wait {
-            Wait::Receive => Action::Receive,
-            Wait::Open(name) => Action::Open(name),
-            Wait::List(name) => Action::List(name),
-            Wait::Past(offset) => Action::Wait(offset),
-            Wait::Close(remainder) => Action::Close(remainder),
-        });
-        self.0
-    }
-}
-
-/// What ends a list of actions.
-#[derive(Debug)]
-enum Wait {
-    Receive,
-    Open(Name),
-    List(Name),
-    /// Until the open source reaches past this offset.
-    Past(u64),
-    Close(Remainder),
-}
-
-impl Wait {
-    /// For what has to be found on this way.
-    fn on(way: &Way) -> Self {
-        match way {
-            Way::Source(search) => Self::Open(search.name()),
-            Way::List(name) => Self::List(name.clone()),
-        }
-    }
-}
-
-/// What comes after a reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
-    NextRequest,
-    Close(Remainder),
-}
+use crate::contract::{Action, Event, Exchange, Instant, Phase, Remainder, Settings};
+use crate::decide::guard::{self, Guard};
+use crate::decide::way::{self, Step, Way};
+use crate::plan::{Flow, Plan, Then, Wait};
+use crate::request::{self, Expectation, FieldName, Framing, Malformed, Request, Scanner};
+use crate::response::message::{Recipient, Response, Site};
+use crate::response::page::{self, Format};
+use crate::response::sending::Sending;
+use crate::status::Status;
 
 /// One client, from its first byte to its last.
 #[derive(Debug)]
@@ -127,12 +57,12 @@ enum State {
     Head(Scanner),
     /// Reading and forgetting the body of a request, which is answered when that is done.
     Body(Request, Framing),
-    /// Nothing: the list of actions was full, and there is more to do.
-    Breath,
-    /// Waiting for what the host finds on the way to a reply.
+    /// Nothing: the list of actions was full, and more requests are there already.
+    Yielding,
+    /// Waiting for what the host finds on the way to a response.
     Answering(Request, Way),
-    /// Sending a source as it grows.
-    Streaming(Stream, Option<Exchange>, Then),
+    /// Sending a body that does not fit one list of actions.
+    Sending(Sending, Option<Exchange>, Then),
     /// The session has ended.
     Closed,
 }
@@ -183,13 +113,13 @@ impl Session {
                 self.client = Client::HasFinished;
                 self.proceed(now, &mut plan)
             }
-            (State::Breath, Event::Opened(_)) => {
+            (State::Yielding, Event::Proceeded) => {
                 self.state = State::Head(Scanner::default());
                 self.proceed(now, &mut plan)
             }
             (State::Answering(request, way), event) => self.look_on(now, request, way, event, &mut plan),
-            (State::Streaming(stream, exchange, then), Event::Available(window)) => {
-                self.available(now, stream, exchange, then, window, &mut plan)
+            (State::Sending(sending, exchange, then), event) => {
+                self.send_on(now, sending, exchange, then, event, &mut plan)
             }
             _ => Wait::Close(Remainder::Unread),
         };
@@ -210,10 +140,10 @@ impl Session {
         self.server = Server::Stops;
         let wait = match &state {
             State::Head(scanner) if scanner.is_idle(&self.unread) => Wait::Close(Remainder::Nothing),
-            State::Head(_) | State::Body(..) => Wait::Receive,
-            State::Breath => Wait::Open(Name::new()),
-            State::Answering(_, way) => Wait::on(way),
-            State::Streaming(stream, ..) => Wait::Past(stream.offset),
+            State::Head(_) | State::Body(..) => Wait::Receive(Phase::Partial),
+            State::Yielding => Wait::Proceed,
+            State::Answering(_, way) => way.wait(),
+            State::Sending(sending, ..) => sending.wait(),
             State::Closed => Wait::Close(Remainder::Unread),
         };
         self.state = state;
@@ -224,9 +154,8 @@ impl Session {
     fn proceed(&mut self, now: Instant, plan: &mut Plan) -> Wait {
         loop {
             if plan.is_full() && matches!(self.state, State::Head(_)) {
-                // Opening the root is the one wait that always comes back by itself, and costs little.
-                self.state = State::Breath;
-                return Wait::Open(Name::new());
+                self.state = State::Yielding;
+                return Wait::Proceed;
             }
             let wait = match self.next(plan) {
                 Next::Incomplete => Some(self.wait_for_more()),
@@ -278,7 +207,7 @@ impl Session {
     /// the connection will be ended instead.
     fn body_to_read(&self, request: &Request) -> Result<Option<(Framing, Expectation)>, Malformed> {
         let expectation = request.expectation()?;
-        match request.framing()? {
+        match Framing::of(request)? {
             Some(framing) if self.reads_body_of(request) => {
                 framing.check_size()?;
                 Ok(Some((framing, expectation)))
@@ -310,7 +239,7 @@ impl Session {
         mem::replace(&mut self.unread, rest)
     }
 
-    /// What to do when there is no whole request. Who has stopped in the middle of one gets no reply:
+    /// What to do when there is no whole request. Who has stopped in the middle of one gets no response:
     /// there is nothing that it could still do about it.
     fn wait_for_more(&mut self) -> Wait {
         let idle = matches!(&self.state, State::Head(scanner) if scanner.is_idle(&self.unread));
@@ -318,7 +247,8 @@ impl Session {
             self.state = State::Closed;
             return Wait::Close(Remainder::Nothing);
         }
-        Wait::Receive
+        // A client that has never sent a request is not between two of them: it has the header timeout.
+        Wait::Receive(if idle && self.exchanges > 0 { Phase::Idle } else { Phase::Partial })
     }
 
     /// Answers a request, or finds out what to answer with. None: the next request may come.
@@ -326,13 +256,13 @@ impl Session {
         let site = Site { settings: &self.settings, now };
         let step = match guard::ask(self.guard, &request) {
             // A full server asks nobody who they are.
-            Err(denied) if !self.settings.at_capacity => Ok(Step::Reply(denied.reply(site, &request))),
-            _ => answer::begin(site, &request),
+            Err(denied) if !self.settings.at_capacity => Ok(Step::Response(denied.response(site, &request))),
+            _ => way::begin(site, &request),
         };
         match step {
             Ok(Step::Look(way)) => Some(self.look(request, way)),
-            Ok(Step::Reply(reply)) => {
-                let delivered = self.deliver(&request, reply, plan);
+            Ok(Step::Response(response)) => {
+                let delivered = self.deliver(&request, response, plan);
                 self.finish(&request, delivered, plan)
             }
             Err(misdeed) => Some(self.refuse(now, misdeed, &request.into_head(), plan)),
@@ -340,7 +270,7 @@ impl Session {
     }
 
     fn look(&mut self, request: Request, way: Way) -> Wait {
-        let wait = Wait::on(&way);
+        let wait = way.wait();
         self.state = State::Answering(request, way);
         wait
     }
@@ -348,10 +278,10 @@ impl Session {
     /// Goes on with what the host has found.
     fn look_on(&mut self, now: Instant, request: Request, way: Way, event: Event, plan: &mut Plan) -> Wait {
         let site = Site { settings: &self.settings, now };
-        match answer::proceed(site, &request, way, event) {
+        match way::proceed(site, &request, way, event) {
             Some(Step::Look(way)) => self.look(request, way),
-            Some(Step::Reply(reply)) => {
-                let delivered = self.deliver(&request, reply, plan);
+            Some(Step::Response(response)) => {
+                let delivered = self.deliver(&request, response, plan);
                 let wait = self.finish(&request, delivered, plan);
                 wait.unwrap_or_else(|| self.proceed(now, plan))
             }
@@ -359,35 +289,37 @@ impl Session {
         }
     }
 
-    /// Goes on with a source that has grown.
-    fn available(
+    /// Goes on with a body, now that there is more of it.
+    fn send_on(
         &mut self,
         now: Instant,
-        mut stream: Stream,
+        mut sending: Sending,
         exchange: Option<Exchange>,
         then: Then,
-        window: Window,
+        event: Event,
         plan: &mut Plan,
     ) -> Wait {
-        let flow = stream.pour(Vec::new(), window, plan);
-        let wait = self.follow(Delivered { stream: Some((stream, flow)), then }, exchange, plan);
+        let Some(flow) = sending.resume(event, plan) else {
+            return Wait::Close(Remainder::Unread);
+        };
+        let wait = self.follow(Delivered { rest: Some((sending, flow)), then }, exchange, plan);
         wait.unwrap_or_else(|| self.proceed(now, plan))
     }
 
-    /// Puts a reply on the wire, as far as there is of it now.
-    fn deliver(&self, request: &Request, reply: Reply<'_>, plan: &mut Plan) -> (Status, Delivered) {
-        let then = self.then(request, &reply);
-        let status = reply.status;
-        let stream = reply.deliver(Recipient::of(request), then, plan);
-        (status, Delivered { stream, then })
+    /// Puts a response on the wire, as far as there is of it now.
+    fn deliver(&self, request: &Request, response: Response<'_>, plan: &mut Plan) -> (Status, Delivered) {
+        let then = self.then(request, &response);
+        let status = response.status;
+        let rest = response.deliver(Recipient::of(request), then, plan);
+        (status, Delivered { rest, then })
     }
 
-    /// What comes after a reply (RFC 9112 section 9.3).
-    fn then(&self, request: &Request, reply: &Reply<'_>) -> Then {
-        let body_unread = !self.reads_body_of(request) && matches!(request.framing(), Ok(Some(_)));
+    /// What comes after a response (RFC 9112 section 9.3).
+    fn then(&self, request: &Request, response: &Response<'_>) -> Then {
+        let body_unread = !self.reads_body_of(request) && matches!(Framing::of(request), Ok(Some(_)));
         let goes_on = request.is_persistent()
             && !body_unread
-            && !reply.closes()
+            && !response.closes()
             && !self.settings.at_capacity
             && self.server == Server::Runs
             && self.exchanges < self.settings.max_exchanges;
@@ -408,19 +340,19 @@ impl Session {
         self.follow(delivered, exchange, plan)
     }
 
-    /// Waits for the rest of a reply, or reports it and goes on to what comes after. None: that is the
+    /// Waits for the rest of a response, or reports it and goes on to what comes after. None: that is the
     /// next request.
     fn follow(&mut self, delivered: Delivered, exchange: Option<Exchange>, plan: &mut Plan) -> Option<Wait> {
-        let Delivered { stream, then } = delivered;
-        if let Some((stream, Flow::Goes)) = stream {
-            let offset = stream.offset;
-            self.state = State::Streaming(stream, exchange, then);
-            return Some(Wait::Past(offset));
+        let Delivered { rest, then } = delivered;
+        if let Some((sending, Flow::Goes)) = rest {
+            let wait = sending.wait();
+            self.state = State::Sending(sending, exchange, then);
+            return Some(wait);
         }
         if let Some(exchange) = exchange {
             plan.report(exchange);
         }
-        match (stream, then) {
+        match (rest, then) {
             // Without a last chunk: that is how the client sees that something is missing.
             (Some((_, Flow::Broken)), _) => Some(Wait::Close(Remainder::Nothing)),
             (_, Then::Close(remainder)) => Some(Wait::Close(remainder)),
@@ -436,8 +368,8 @@ impl Session {
     fn refuse(&self, now: Instant, misdeed: Malformed, head: &[u8], plan: &mut Plan) -> Wait {
         let site = Site { settings: &self.settings, now };
         let then = Then::Close(Remainder::Unread);
-        let reply = page::error(site, misdeed.status(), Format::Plain);
-        reply.deliver(Recipient::of_malformed(head), then, plan);
+        let response = page::error(site, misdeed.status(), Format::Plain);
+        response.deliver(Recipient::of_malformed(head), then, plan);
         if self.settings.reports {
             plan.report(Exchange {
                 request: request::line_for_log(head),
@@ -450,9 +382,9 @@ impl Session {
     }
 }
 
-/// A reply that is on the wire, all of it or what there is so far.
+/// A response that is on the wire, all of it or what there is so far.
 struct Delivered {
-    stream: Option<(Stream, Flow)>,
+    rest: Option<(Sending, Flow)>,
     then: Then,
 }
 
@@ -510,7 +442,7 @@ mod tests {
             let mut session = Session::new(Settings::default());
             for piece in bytes.chunks(EVENT) {
                 run(&mut session, Event::Received(piece.to_vec()), |session| {
-                    assert!(session.unread.len() <= request::HEAD_LIMIT + EVENT);
+                    assert!(session.unread.len() <= request::HEADER_SECTION_LIMIT + EVENT);
                 });
             }
         }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::contract::{Instant, Span};
-use crate::text::{push_decimal, push_hex};
+use crate::text::{Hash, push_decimal};
 
 /// A body of several parts. The bytes of the source stay where they are: each part is a few lines from
 /// here and a span for the host to pass.
@@ -62,15 +62,7 @@ impl Multipart {
 /// is a chance of one in 2^64 for every place where they could. Whoever reads parts by their
 /// `Content-Range` does not depend on it at all.
 pub(crate) fn boundary(version: &str, size: u64, now: Instant) -> Vec<u8> {
-    let known = [version.as_bytes(), &size.to_le_bytes(), &now.to_le_bytes()];
-    let hash = known
-        .into_iter()
-        .flatten()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    let mut boundary = Vec::with_capacity(16);
-    // The top bit makes the digits always sixteen.
-    push_hex(&mut boundary, hash | 1 << 63);
-    boundary
+    Hash::new().add(version.as_bytes()).add(&size.to_le_bytes()).add(&now.to_le_bytes()).digits()
 }
 
 /// Writes what `Content-Range` says of a part (RFC 9110 section 14.4). No size: it is not known yet.

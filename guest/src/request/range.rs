@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use crate::contract::{Span, Window};
 use crate::text::{list, split_once, trim};
 
-/// The most parts of one reply. Each costs two actions and a head of its own; players ask for one, PDF
+/// The most parts of one response. Each costs two actions and a head of its own; players ask for one, PDF
 /// readers for a handful.
 const PART_LIMIT: usize = 16;
 

@@ -2,8 +2,7 @@
 
 use crate::contract::Name;
 use crate::media_type;
-use crate::negotiate::{Coding, Codings};
-use crate::request::{FieldName, Method, Request};
+use crate::request::{Coding, Codings, FieldName, Method, Request};
 
 /// What stands for a folder where there is one.
 const INDEX: &[u8] = b"/index.html";

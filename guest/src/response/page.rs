@@ -1,13 +1,14 @@
-//! Replies that are not a source: refusals, redirects, and what the server can do.
+//! Responses that are not a source: refusals, redirects, and what the server can do.
 
 use alloc::vec::Vec;
 
-use crate::compat;
 use crate::contract::{Dialect, Refusal};
-use crate::negotiate::prefers;
-use crate::reply::{Body, Reply, Site, Status};
-use crate::request::{FieldName, Request};
-use crate::target::{location, query};
+use crate::request::target::{location, query};
+use crate::request::{FieldName, Request, prefers};
+use crate::response::body::Body;
+use crate::response::compat;
+use crate::response::message::{Response, Site};
+use crate::status::Status;
 use crate::text::push_decimal;
 
 /// What the methods are that a client may use.
@@ -38,92 +39,97 @@ impl Format {
 }
 
 /// A refusal that needs no more than its status.
-pub(crate) fn error(site: Site<'_>, status: Status, format: Format) -> Reply<'_> {
+pub(crate) fn error(site: Site<'_>, status: Status, format: Format) -> Response<'_> {
     if site.settings.dialect == Dialect::Compat
         && let Some((head, text)) = compat::refusal(status)
     {
-        return Reply::verbatim(site, status, head, Body::Text(text));
+        return Response::verbatim(site, status, head, Body::Text(text));
     }
-    let mut reply = Reply::new(site, status);
-    reply.field("Cache-Control", b"no-store");
-    write(&mut reply, format);
-    reply
+    let mut response = Response::new(site, status);
+    response.field("Cache-Control", b"no-store");
+    write(&mut response, format);
+    response
 }
 
 /// What the host refused.
-pub(crate) fn refused<'a>(site: Site<'a>, refusal: Refusal, request: &Request) -> Reply<'a> {
+pub(crate) fn refused<'a>(site: Site<'a>, refusal: Refusal, request: &Request) -> Response<'a> {
     let status = match refusal {
         Refusal::NotFound => Status::NotFound,
         Refusal::Forbidden => Status::Forbidden,
         Refusal::Unavailable => Status::Unavailable,
         Refusal::Failed => Status::Internal,
     };
-    let mut reply = error(site, status, Format::of(request));
+    let mut response = error(site, status, Format::of(request));
     if refusal == Refusal::Unavailable {
-        reply.number("Retry-After", RETRY_SOON);
+        response.number("Retry-After", RETRY_SOON);
     }
-    reply
+    response
 }
 
 /// The server has no place for this client.
-pub(crate) fn full<'a>(site: Site<'a>, request: &Request) -> Reply<'a> {
-    let mut reply = error(site, Status::Unavailable, Format::of(request));
-    reply.number("Retry-After", RETRY_WHEN_FULL);
-    reply
+pub(crate) fn full<'a>(site: Site<'a>, request: &Request) -> Response<'a> {
+    let mut response = error(site, Status::Unavailable, Format::of(request));
+    response.number("Retry-After", RETRY_WHEN_FULL);
+    response
 }
 
 /// A method that the server knows and does not have. It must say which it has (RFC 9110 section 15.5.6).
-pub(crate) fn method_refused<'a>(site: Site<'a>, request: &Request) -> Reply<'a> {
-    let mut reply = error(site, Status::MethodNotAllowed, Format::of(request));
-    reply.field("Allow", ALLOW);
-    reply
+pub(crate) fn method_refused<'a>(site: Site<'a>, request: &Request) -> Response<'a> {
+    let mut response = error(site, Status::MethodNotAllowed, Format::of(request));
+    response.field("Allow", ALLOW);
+    response
 }
 
 /// None of the bytes that were asked for is there (RFC 9110 section 15.5.17).
-pub(crate) fn unsatisfiable<'a>(site: Site<'a>, size: u64, request: &Request) -> Reply<'a> {
+pub(crate) fn unsatisfiable<'a>(site: Site<'a>, size: u64, request: &Request) -> Response<'a> {
     let mut range = b"bytes */".to_vec();
     push_decimal(&mut range, size);
-    let mut reply = error(site, Status::RangeNotSatisfiable, Format::of(request));
-    reply.own("Content-Range", &range);
-    reply
+    let mut response = error(site, Status::RangeNotSatisfiable, Format::of(request));
+    response.own("Content-Range", &range);
+    response
 }
 
 /// The root is sent on to the one source that there is. Not for good: tomorrow it may be another.
-pub(crate) fn to_home<'a>(site: Site<'a>, home: &[u8], request: &Request) -> Reply<'a> {
+pub(crate) fn to_home<'a>(site: Site<'a>, home: &[u8], request: &Request) -> Response<'a> {
     let location = location(home, b"", query(request.target()));
-    redirect(site, Status::Found, &location, request)
+    let mut response = redirect(site, Status::Found, &location, request);
+    if site.settings.pages {
+        // A browser gets a page in its place.
+        response.vary("Accept");
+    }
+    response
 }
 
 /// A folder is sent on to its name with a slash, without which the links in it would lead astray.
-pub(crate) fn to_folder<'a>(site: Site<'a>, folder: &[u8], request: &Request) -> Reply<'a> {
+pub(crate) fn to_folder<'a>(site: Site<'a>, folder: &[u8], request: &Request) -> Response<'a> {
     let location = location(folder, b"/", query(request.target()));
     redirect(site, Status::MovedPermanently, &location, request)
 }
 
-fn redirect<'a>(site: Site<'a>, status: Status, location: &[u8], request: &Request) -> Reply<'a> {
-    let mut reply = Reply::new(site, status);
-    reply.field("Location", location);
-    write(&mut reply, Format::of(request));
-    reply
+fn redirect<'a>(site: Site<'a>, status: Status, location: &[u8], request: &Request) -> Response<'a> {
+    let mut response = Response::new(site, status);
+    response.field("Location", location);
+    write(&mut response, Format::of(request));
+    response
 }
 
 /// The answer to `OPTIONS`: what may be asked, and to a browser's preflight what scripts may ask. It is
 /// the same for all targets, and does not say whether there is something at this one.
-pub(crate) fn options<'a>(site: Site<'a>, request: &Request) -> Reply<'a> {
-    let mut reply = Reply::new(site, Status::NoContent);
-    reply.field("Allow", ALLOW);
+pub(crate) fn options<'a>(site: Site<'a>, request: &Request) -> Response<'a> {
+    let mut response = Response::new(site, Status::NoContent);
+    response.field("Allow", ALLOW);
     let preflight = request.field(FieldName::AccessControlRequestMethod).is_some();
     if preflight && site.settings.cors.is_some() {
-        reply.field("Access-Control-Allow-Methods", ALLOW);
-        reply.field("Access-Control-Allow-Headers", CORS_FIELDS);
-        reply.number("Access-Control-Max-Age", CORS_AGE);
+        response.field("Access-Control-Allow-Methods", ALLOW);
+        response.field("Access-Control-Allow-Headers", CORS_FIELDS);
+        response.number("Access-Control-Max-Age", CORS_AGE);
     }
-    reply
+    response
 }
 
 /// Writes a body that says the status.
-fn write(reply: &mut Reply<'_>, format: Format) {
-    let words = reply.status.words();
+fn write(response: &mut Response<'_>, format: Format) {
+    let words = response.status.words();
     let text: Vec<u8> = match format {
         Format::Plain => [words, b"\n"].concat(),
         Format::Html => {
@@ -131,12 +137,12 @@ fn write(reply: &mut Reply<'_>, format: Format) {
             parts.concat()
         }
     };
-    reply.field(
+    response.field(
         "Content-Type",
         match format {
             Format::Plain => b"text/plain; charset=utf-8",
             Format::Html => b"text/html; charset=utf-8",
         },
     );
-    reply.body = Body::Text(text);
+    response.body = Body::Text(text);
 }
