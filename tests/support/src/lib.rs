@@ -16,10 +16,12 @@ pub mod log;
 pub mod programs;
 pub mod server;
 pub mod turn;
+pub mod under_test;
 pub mod wait;
 
 pub use client::{Connection, HeaderSection, Response};
 pub use folder::{Folder, LONG_AGO, age, make_fifo, noise, random, same, text};
 pub use programs::{A_WHILE, Background, output_of, require, run, run_within, skip};
-pub use server::{Server, Stopped, export_guest, multiclient, program_under_test};
+pub use server::{Server, Stopped};
+pub use under_test::{export_guest, multiclient, program_under_test};
 pub use wait::{PATIENCE, eventually};

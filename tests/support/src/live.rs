@@ -16,7 +16,8 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::client::{Connection, HeaderSection};
 use crate::folder::same;
-use crate::server::{Server, multiclient};
+use crate::server::Server;
+use crate::under_test::multiclient;
 use crate::wait::{PATIENCE, eventually};
 
 /// The length of a packet of an MPEG transport stream.

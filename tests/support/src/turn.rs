@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::fs::File;
 
-use crate::server::program_under_test;
+use crate::under_test::program_under_test;
 
 thread_local! {
     /// Whether this thread's test is alone. Its own servers have nothing to wait for.
