@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use multiclient::{Ended, Limit, Settings};
-use support::{Connection, eventually, noise};
+use support::{Connection, SetOnDrop, eventually, noise};
 
 use super::arena::{Arena, FAULTS, limits};
 
@@ -76,7 +76,7 @@ fn clients_beside_every_fault_get_their_bytes_in_time() {
             small.spawn_scoped(scope, move || victims.live(address, number)).expect("a thread can be started");
         }
         // Should something below fail, the victims must end before the scope does.
-        let over = Over(&victims.over);
+        let over = SetOnDrop(&victims.over);
         let undisturbed_pause = || thread::sleep(Duration::from_millis(5));
         // They all connect at once, and spread out after that.
         victims.p99_while(undisturbed_pause);
@@ -118,13 +118,5 @@ fn a_crowd_of_guests_that_spin_shares_its_time_with_others() {
     for spinning in &crowd {
         let ended = arena.ends.of(spinning.local_address()).ended;
         assert!(matches!(ended, Ended::OverLimit { limit: Limit::Cpu(_), .. }), "{ended:?}");
-    }
-}
-
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }

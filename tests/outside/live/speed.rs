@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use support::live::{Viewer, fed, pause, server_of};
-use support::{Folder, PATIENCE, Server, eventually, make_fifo, same};
+use support::{Folder, PATIENCE, Server, SetOnDrop, eventually, make_fifo, same};
 
 /// What a server may have in memory besides the buffer of its live source: itself, what was read and not
 /// told of, a block that is not given back yet.
@@ -30,7 +30,7 @@ fn a_producer_that_is_as_fast_as_can_be_fills_nothing() {
             }
         });
         // Also when something below fails.
-        let _stops = Stops(&stop);
+        let _stops = SetOnDrop(&stop);
         let began = Instant::now();
         let mut most = 0;
         while began.elapsed() < Duration::from_secs(2) {
@@ -47,14 +47,6 @@ fn a_producer_that_is_as_fast_as_can_be_fills_nothing() {
     let written = written.into_inner();
     assert!(written > 64 << 20, "it was fast: {written}");
     assert_eq!(server.stop().code, Some(0));
-}
-
-struct Stops<'a>(&'a AtomicBool);
-
-impl Drop for Stops<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Waiting for something that does not announce itself, with an end.
 
 use std::process::{Child, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,5 +38,14 @@ pub fn exit_within(patience: Duration, process: &mut Child) -> Option<ExitStatus
             return None;
         }
         thread::sleep(GLANCE);
+    }
+}
+
+/// Sets a flag when it is dropped, so that threads of a scope end also where the test fails.
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
