@@ -82,7 +82,7 @@ fn a_path_within_the_code_is_an_import_too() {
 }
 
 #[test]
-fn what_is_no_circle_is_not_taken_for_one() {
+fn imports_in_one_direction_are_not_a_circle() {
     let found = circle(&[
         ("src/lib.rs", "mod a;\nmod b;\nmod words { pub(super) use crate::a::A; }\npub use b::*;"),
         ("src/a.rs", "mod inner;\npub struct A;\n#[cfg(test)]\nmod tests { use crate::b::B; use super::A; }"),

@@ -49,16 +49,16 @@ const ROWS: &[&str] = &[
 ];
 
 #[test]
-fn a_session_on_stdin_says_what_the_server_says() {
+fn a_session_on_stdin_sends_what_the_server_sends() {
     let folder = published();
     let server = Server::start(folder.path(), &["--list"]);
     let inetd = Inetd::new(folder.path());
-    let tags = [ask(server.address(), HEAD), inetd.live(HEAD).0].map(|response| tag(&response));
+    let tags = [ask(server.address(), HEAD), inetd.run(HEAD).0].map(|response| tag(&response));
     let rows: Vec<Vec<u8>> = ROWS.iter().map(|row| row.as_bytes().to_vec()).chain(spoiled()).collect();
     assert!(rows.len() > 200, "only {} rows", rows.len());
     for row in rows {
         let [to_server, to_inetd] = [&tags[0], &tags[1]].map(|tag| replace(&row, b"TAG", tag));
-        let (said, code) = inetd.live(&to_inetd);
+        let (said, code) = inetd.run(&to_inetd);
         let promised = ask(server.address(), &to_server);
         let row = String::from_utf8_lossy(&row).into_owned();
         assert_eq!(alike(&said), alike(&promised), "{row:?}");
@@ -67,13 +67,13 @@ fn a_session_on_stdin_says_what_the_server_says() {
 }
 
 #[test]
-fn the_exit_code_tells_of_a_client_that_left_early() {
+fn the_exit_code_reports_a_client_that_left_early() {
     let folder = published();
     let inetd = Inetd::new(folder.path());
-    // There is room for a head and not for a film.
-    let (said, code) = inetd.live_within(10_000, b"GET /film.mp4 HTTP/1.1\r\nHost: a\r\n\r\n");
+    // There is room for a header section and not for a film.
+    let (said, code) = inetd.run_within(10_000, b"GET /film.mp4 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(said.len() <= 10_000 && code == 1, "{} bytes, {code}", said.len());
-    assert_eq!(inetd.live_within(10_000, HEAD).1, 0);
+    assert_eq!(inetd.run_within(10_000, HEAD).1, 0);
 }
 
 const HEAD: &[u8] = b"HEAD /film.mp4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -132,7 +132,7 @@ fn ask(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     said
 }
 
-/// What is said, without what two hosts have to say differently: the time, and of a version the inode, which
+/// The bytes, without what two hosts send differently: the time, and of a version the inode, which
 /// WASI does not have. The boundary of parts is made from these.
 fn alike(said: &[u8]) -> String {
     let text: String = said.iter().map(|byte| char::from(*byte)).collect();
@@ -190,13 +190,13 @@ impl Inetd {
         Self { pre, folder: folder.to_owned() }
     }
 
-    /// The life of a client that sends these bytes: what it is told, and the exit code.
-    fn live(&self, bytes: &[u8]) -> (Vec<u8>, i32) {
-        self.live_within(1 << 24, bytes)
+    /// Runs a session for a client that sends these bytes: what it receives, and the exit code.
+    fn run(&self, bytes: &[u8]) -> (Vec<u8>, i32) {
+        self.run_within(1 << 24, bytes)
     }
 
-    /// The same for a client that is gone after so many bytes.
-    fn live_within(&self, count: usize, bytes: &[u8]) -> (Vec<u8>, i32) {
+    /// The same for a client that disconnects after this many bytes.
+    fn run_within(&self, count: usize, bytes: &[u8]) -> (Vec<u8>, i32) {
         let stdout = MemoryOutputPipe::new(count);
         let mut wasi = WasiCtx::builder();
         wasi.stdin(MemoryInputPipe::new(bytes.to_vec())).stdout(stdout.clone());

@@ -73,7 +73,7 @@ fn a_server_without_limits_is_broken() {
 }
 
 #[test]
-fn the_victims_can_ask_for_files_of_the_user() {
+fn the_victims_can_request_files_of_the_user() {
     let _turn = alone();
     let folder = Folder::new();
     let film = folder.file("a film & more.mp4", noise(1, 1 << 20));
@@ -84,7 +84,7 @@ fn the_victims_can_ask_for_files_of_the_user() {
 }
 
 #[test]
-fn of_somebody_elses_guest_only_what_needs_no_faults_is_tried() {
+fn a_custom_guest_is_tested_only_for_claims_that_need_no_faults() {
     let _turn = alone();
     let folder = Folder::new();
     // Any guest but the one that is built in is somebody else's, also the same.
@@ -97,7 +97,7 @@ fn of_somebody_elses_guest_only_what_needs_no_faults_is_tried() {
 }
 
 #[test]
-fn what_shows_nothing_is_neither_held_nor_broken() {
+fn a_trial_that_shows_nothing_is_inconclusive() {
     let _turn = alone();
     let folder = Folder::new();
     let unshown = |command: &mut Command, note: &str| {
@@ -117,7 +117,7 @@ fn what_shows_nothing_is_neither_held_nor_broken() {
     assert!(other != guest, "the version is in the guest");
     let guest = folder.file("guest.wasm", other);
     let guest = text(&guest);
-    let note = "even in peace responses are lost or wrong";
+    let note = "lost or wrong";
     unshown(multiclient().args(["isolate", "--quick", "--only", "bytes", "--guest", guest]), note);
     // A file that is sent before anybody could be in its way.
     let short = folder.file("short.mp4", noise(1, 1_000));
@@ -130,7 +130,7 @@ fn what_shows_nothing_is_neither_held_nor_broken() {
 }
 
 #[test]
-fn a_report_that_cannot_be_written_is_found_out_before_the_trial() {
+fn a_report_that_cannot_be_written_fails_before_the_trial() {
     let folder = Folder::new();
     let nowhere = folder.at("missing/report.html");
     let output = isolate(&["--html", text(&nowhere)]);
@@ -140,7 +140,7 @@ fn a_report_that_cannot_be_written_is_found_out_before_the_trial() {
 }
 
 #[test]
-fn a_claim_that_nobody_makes_is_wrong_usage() {
+fn an_unknown_claim_is_wrong_usage() {
     let output = isolate(&["--only", "telepathy"]);
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

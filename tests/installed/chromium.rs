@@ -46,7 +46,7 @@ fn chromium_seeks_and_plays_in_a_page() {
         "--disable-extensions",
     ]);
     chromium.args(["--autoplay-policy=no-user-gesture-required", "--mute-audio", "--no-proxy-server"]);
-    // It is to talk to this machine and nobody else.
+    // It may connect to this machine only.
     chromium.arg("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1");
     let browser = Background::start(chromium.arg(server.url("/")));
     for told in ["duration=20&width=640", "seeked=17", "played=true&state=true"] {

@@ -15,8 +15,8 @@ fn root_of_a_container(folder: &Folder) {
     assert!(gathered.status.success(), "{}", output_of(&gathered));
 }
 
-/// What the runtime is told: nobody's user, no capabilities, a root that cannot be written, nothing mounted but
-/// what is served, and this machine's loopback.
+/// The configuration: the user `nobody`, no capabilities, a read-only root, nothing mounted but what is served, and
+/// this machine's loopback.
 fn container(folder: &Folder, arguments: &[&str]) -> String {
     let arguments: Vec<_> = arguments.iter().map(|argument| format!("{argument:?}")).collect();
     format!(
@@ -43,7 +43,7 @@ fn container(folder: &Folder, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn in_a_container_it_serves_as_nobody_from_a_root_that_cannot_be_written() {
+fn the_server_runs_as_nobody_in_a_read_only_container() {
     let folder = Folder::new();
     let film = noise(5, 1_000_000);
     folder.file("served/film.mp4", &film);

@@ -14,7 +14,7 @@ fn curl() -> Option<Command> {
 }
 
 #[test]
-fn curl_gets_a_part_and_a_head() {
+fn curl_gets_a_range_and_a_header_section() {
     let folder = Folder::new();
     let film = noise(1, 1_000_000);
     let server = Server::start(folder.file("film.mp4", &film), &[]);
@@ -48,7 +48,7 @@ fn curl_gets_two_urls_by_one_connection() {
     folder.file("a.ts", noise(3, 100_000));
     folder.file("b.ts", noise(4, 100_000));
     let server = Server::start(folder.path(), &[]);
-    // What is said before applies to the first alone.
+    // Flags apply to the first URL alone.
     curl.arg(server.url("/a.ts")).args(["--next", "--silent", "--fail"]).arg(server.url("/b.ts"));
     let got = run(&mut curl).stdout;
     same(&got, &[noise(3, 100_000), noise(4, 100_000)].concat());
@@ -70,7 +70,7 @@ fn curl_unpacks_a_compressed_sibling() {
 }
 
 #[test]
-fn curl_is_told_that_its_copy_is_still_good() {
+fn curl_gets_304_for_a_fresh_copy() {
     let Some(mut curl) = curl() else { return };
     let folder = Folder::new();
     let path = folder.file("film.mp4", "film");
@@ -80,7 +80,7 @@ fn curl_is_told_that_its_copy_is_still_good() {
 }
 
 #[test]
-fn curl_is_told_that_it_cannot_upload() {
+fn curl_gets_405_for_an_upload() {
     let Some(mut curl) = curl() else { return };
     let folder = Folder::new();
     let server = Server::start(folder.path(), &[]);
@@ -93,7 +93,7 @@ fn curl_is_told_that_it_cannot_upload() {
 }
 
 #[test]
-fn curl_comes_by_a_unix_socket() {
+fn curl_connects_to_a_unix_socket() {
     let Some(mut curl) = curl() else { return };
     let folder = Folder::new();
     let film = folder.file("film.mp4", "film");

@@ -13,7 +13,7 @@ fn wget() -> Option<Command> {
 }
 
 #[test]
-fn wget_resumes_a_download_and_knows_when_it_has_all() {
+fn wget_resumes_a_download_and_notices_that_it_is_complete() {
     let Some(mut wget) = wget() else { return };
     let folder = Folder::new();
     let film = noise(5, 2 << 20);

@@ -161,7 +161,7 @@ fn serves(run: impl FnOnce(&Path, &Path) -> Host) {
     assert_eq!(connection.response().status(), 404);
     connection.expect_closed();
 
-    // A refusal arrives although nobody reads what is still being sent.
+    // An error response arrives although the rest of the request is not read.
     let mut connection = Connection::to(host.address);
     connection.send("POST /film.mp4 HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n");
     connection.send(noise(2, 300_000));
@@ -211,7 +211,7 @@ fn built_example() -> PathBuf {
 }
 
 #[test]
-fn the_example_in_rust_serves_what_it_makes_up() {
+fn the_example_in_rust_serves_its_texts() {
     let host = Host::run(&mut Command::new(built_example()));
     let mut connection = Connection::to(host.address);
     connection.get("/").is(200, b"Ask for /hours/0 to /hours/23.\n");

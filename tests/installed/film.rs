@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use support::{Folder, require, run};
 
 /// A film of twenty seconds whose index is at its end, as recorders leave it: who plays it over HTTP has to
-/// seek before the first picture. Made once, and kept. None where nobody can make one.
+/// seek before the first picture. Made once, and kept. None: there is no FFmpeg.
 pub(crate) fn film() -> Option<&'static Path> {
     static FILM: OnceLock<Option<PathBuf>> = OnceLock::new();
     let film = FILM.get_or_init(|| {

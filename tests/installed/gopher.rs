@@ -34,7 +34,7 @@ fn ask(server: &Server, selector: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_guest_in_c_serves_in_a_protocol_of_its_own() {
+fn a_guest_in_c_serves_its_own_protocol() {
     let folder = Folder::new();
     let Some(guest) = gopher(&folder, &["-Werror"]) else { return };
     let inspected = run_within(PATIENCE, multiclient().args(["inspect", text(&guest)]));
@@ -66,7 +66,7 @@ fn a_guest_in_c_serves_in_a_protocol_of_its_own() {
 }
 
 #[test]
-fn a_guest_in_c_that_spins_or_leaks_ends_its_client_and_no_other() {
+fn a_guest_in_c_that_spins_or_leaks_disconnects_its_client_and_no_other() {
     let folder = Folder::new();
     let Some(guest) = gopher(&folder, &["-DFAULTS"]) else { return };
     let film = noise(3, 100_000);
@@ -81,7 +81,7 @@ fn a_guest_in_c_that_spins_or_leaks_ends_its_client_and_no_other() {
         server.wait_for_line(limit);
     }
     bystander.send(".mp4\r\n");
-    assert!(bystander.read_to_close() == film, "whoever was there before notices nothing");
-    assert!(ask(&server, "film.mp4") == film, "nor does whoever comes after");
+    assert!(bystander.read_to_close() == film, "a client from before notices nothing");
+    assert!(ask(&server, "film.mp4") == film, "nor does a later one");
     assert!(server.stop().summary().contains("2 failed by their guest"));
 }

@@ -15,7 +15,7 @@ fn ffmpeg() -> Option<Command> {
     })
 }
 
-/// Has FFmpeg make a film of so many seconds, with an entry point each second.
+/// Makes FFmpeg produce a film of this many seconds, with an entry point each second.
 fn picture(ffmpeg: &mut Command, seconds: u32) {
     ffmpeg.args(["-f", "lavfi", "-i", &format!("testsrc2=size=320x180:rate=25:duration={seconds}")]);
     ffmpeg.args(["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25", "-pix_fmt", "yuv420p"]);
@@ -60,8 +60,8 @@ fn several_players_watch_what_ffmpeg_produces() {
 }
 
 /// The first player has seen all; the others have decoded the same pictures, each from some point on. What
-/// comes before the first entry point is of no use to a decoder, which may complain of it; a gap or a
-/// damage behind it would change a checksum.
+/// comes before the first entry point is of no use to a decoder, which may complain of it; a gap or
+/// damage after it would change a checksum.
 fn first_picture_to_last(players: &[Vec<String>], all: usize) {
     let whole = &players[0];
     assert_eq!(whole.len(), all, "who was there first has decoded all");
@@ -73,7 +73,7 @@ fn first_picture_to_last(players: &[Vec<String>], all: usize) {
 }
 
 #[test]
-fn a_producer_that_is_killed_and_comes_again_is_watched_again() {
+fn a_killed_producer_can_be_restarted() {
     let Some(_) = ffmpeg() else { return };
     let folder = Folder::new();
     let path = folder.at("live.ts");
@@ -128,7 +128,7 @@ fn mpv_and_curl_watch_a_pipe() {
 }
 
 #[test]
-fn a_playlist_is_played_while_it_is_written() {
+fn a_playlist_plays_while_it_is_written() {
     let Some(mut producer) = ffmpeg() else { return };
     let folder = Folder::new();
     let server = Server::start(folder.path(), &[]);
@@ -147,7 +147,7 @@ fn a_playlist_is_played_while_it_is_written() {
 }
 
 #[test]
-fn a_dash_folder_is_played() {
+fn a_dash_folder_plays() {
     let Some(mut producer) = ffmpeg() else { return };
     let demuxers = run(Command::new("ffmpeg").args(["-v", "error", "-demuxers"])).stdout;
     if !String::from_utf8_lossy(&demuxers).contains(" dash ") {

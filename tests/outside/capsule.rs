@@ -63,10 +63,10 @@ fn faulty(folder: &Folder) -> PathBuf {
     folder.file("faulty.wasm", FAULTY)
 }
 
-// ---- lives that are lived again
+// ---- replays
 
 #[test]
-fn a_life_goes_again_as_it_went() {
+fn a_session_replays_identically() {
     let scene = Scene::new(&["--record", "--list", "-H", "X-From: here"]);
     let mut connection = scene.server.connect();
     connection.get("/film.mp4").is(200, &noise(1, 10_000));
@@ -84,7 +84,7 @@ fn a_life_goes_again_as_it_went() {
 }
 
 #[test]
-fn a_life_that_came_byte_by_byte_goes_again_as_it_went() {
+fn a_session_received_byte_by_byte_replays_identically() {
     let scene = Scene::new(&["--record"]);
     let mut connection = scene.server.connect();
     let head = b"GET /sub?token=5ecret HTTP/1.1\r\nHost: a\r\ncOOkie: id=7asty\r\n\r\n";
@@ -100,7 +100,7 @@ fn a_life_that_came_byte_by_byte_goes_again_as_it_went() {
 }
 
 #[test]
-fn every_fault_of_a_guest_is_there_again() {
+fn every_fault_of_a_guest_is_replayed() {
     let faults = [
         ("spin", "over-limit: cpu 50 ms for one event"),
         ("grow", "over-limit: memory 8 MiB"),
@@ -139,7 +139,7 @@ fn every_fault_of_a_guest_is_there_again() {
 }
 
 #[test]
-fn a_guest_that_cannot_begin_is_there_again() {
+fn a_fault_in_the_constructor_is_replayed() {
     let folder = Folder::new();
     let guest = faulty(&folder);
     let scene = Scene::new(&["--guest", text(&guest), "-H", "X-Fault: trap"]);
@@ -156,7 +156,7 @@ fn a_guest_that_cannot_begin_is_there_again() {
 }
 
 #[test]
-fn another_guest_may_live_the_same_life() {
+fn another_guest_may_replay_identically() {
     let scene = Scene::new(&["--record"]);
     scene.server.get("/film.mp4");
     let (folder, _) = scene.stop();
@@ -166,7 +166,7 @@ fn another_guest_may_live_the_same_life() {
 }
 
 #[test]
-fn what_is_not_as_it_was_is_shown() {
+fn differences_are_shown() {
     let scene = Scene::new(&["--record"]);
     let mut connection = scene.server.connect();
     connection.get("/film.mp4");
@@ -194,7 +194,7 @@ fn what_is_not_as_it_was_is_shown() {
 }
 
 #[test]
-fn a_capsule_from_anybody_gets_no_more_than_a_client() {
+fn a_forged_capsule_is_held_to_the_limits_of_a_client() {
     let scene = Scene::new(&["--record"]);
     scene.server.get("/film.mp4");
     let (folder, _) = scene.stop();
@@ -212,7 +212,7 @@ fn a_capsule_from_anybody_gets_no_more_than_a_client() {
 }
 
 #[test]
-fn what_is_no_capsule_is_no_life() {
+fn files_that_are_not_capsules_are_rejected() {
     let folder = Folder::new();
     for (name, bytes, why) in [
         ("a.capsule", "", "not a valid capsule"),
@@ -223,7 +223,7 @@ fn what_is_no_capsule_is_no_life() {
         assert_eq!(code, Some(1), "{said}");
         assert!(said.starts_with("error: ") && said.contains(why), "{said}");
     }
-    // What has no end, and what nobody writes to, are not waited for.
+    // Neither a FIFO without a writer nor an endless device is waited for.
     let fifo = folder.at("fifo");
     make_fifo(&fifo);
     for path in [fifo.as_path(), Path::new("/dev/zero"), folder.path()] {
@@ -235,10 +235,10 @@ fn what_is_no_capsule_is_no_life() {
     assert!(said.contains("does not exist\n  did you mean "), "{said}");
 }
 
-// ---- whose lives are kept
+// ---- which sessions are recorded
 
 #[test]
-fn an_ordinary_life_is_not_kept_unless_all_are() {
+fn an_ordinary_session_is_recorded_only_with_record() {
     let scene = Scene::new(&[]);
     scene.server.get("/film.mp4");
     drop(scene.server.connect());
@@ -248,7 +248,7 @@ fn an_ordinary_life_is_not_kept_unless_all_are() {
 }
 
 #[test]
-fn a_life_that_ended_badly_is_kept_and_the_log_says_where() {
+fn a_failed_session_is_recorded_and_the_log_names_the_capsule() {
     let scene = Scene::new(&["--header-timeout", "200ms"]);
     scene.server.get("/film.mp4");
     let mut connection = scene.server.connect();
@@ -267,7 +267,7 @@ fn a_life_that_ended_badly_is_kept_and_the_log_says_where() {
 }
 
 #[test]
-fn a_capsule_is_there_before_the_server_is_asked_to_stop() {
+fn a_capsule_is_written_while_the_server_runs() {
     let scene = Scene::new(&["--record"]);
     scene.server.get("/film.mp4");
     eventually("the capsule is written", || scene.folder.at("capsules/1.capsule").exists());
@@ -275,7 +275,7 @@ fn a_capsule_is_there_before_the_server_is_asked_to_stop() {
 }
 
 #[test]
-fn a_link_leads_nowhere() {
+fn capsules_are_not_written_through_links() {
     let folder = Folder::new();
     let victim = folder.file("victim", "untouched");
     folder.folder("capsules");
@@ -293,14 +293,14 @@ fn a_link_leads_nowhere() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_had_is_said_at_the_start() {
+fn an_unusable_capsule_folder_is_an_error_at_the_start() {
     let folder = Folder::new();
     let film = folder.file("film.mp4", "film");
     let output = run_within(PATIENCE, multiclient().args([text(&film), "0", "--capsules", text(&film)]));
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.starts_with("error: cannot keep capsules in "), "{said}");
-    // A folder that is there, and in which nobody can make a file.
+    // A folder that exists, and in which no file can be made.
     let output = run_within(PATIENCE, multiclient().args([text(&film), "0", "--capsules", "/proc"]));
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -308,7 +308,7 @@ fn a_folder_that_cannot_be_had_is_said_at_the_start() {
 }
 
 #[test]
-fn the_log_names_no_capsule_that_is_not_there() {
+fn the_log_names_only_capsules_that_exist() {
     let scene = Scene::new(&["--header-timeout", "200ms"]);
     fs::remove_dir(scene.folder.at("capsules")).expect("it is empty");
     for client in 1..=2 {
@@ -344,7 +344,7 @@ fn capsules_of_earlier_runs_count_and_those_of_the_same_number_are_replaced() {
 }
 
 #[test]
-fn a_flag_that_is_off_needs_no_other() {
+fn a_flag_that_is_off_requires_no_other() {
     let folder = Folder::new();
     let film = folder.file("film.mp4", "film");
     let variables = ["MULTICLIENT_RECORD", "MULTICLIENT_CAPSULE_SECRETS", "MULTICLIENT_WATCH"];
@@ -383,10 +383,10 @@ const SECRETS: &[(&str, &[&str], &[&str])] = &[
 ];
 
 #[test]
-fn secrets_are_not_in_a_capsule_and_it_goes_again_without_them() {
+fn secrets_are_redacted_and_the_capsule_replays_identically() {
     for flags in [&[][..], &["--compat"]] {
         let scene = Scene::new(&[&["--record"], flags].concat());
-        live(&scene);
+        send_all(&scene);
         let (folder, _) = scene.stop();
         for (index, (sent, secret, open)) in SECRETS.iter().enumerate() {
             let capsule = read(&folder, index + 1);
@@ -402,9 +402,9 @@ fn secrets_are_not_in_a_capsule_and_it_goes_again_without_them() {
 }
 
 #[test]
-fn secrets_are_in_a_capsule_where_the_operator_wants_them() {
+fn secrets_are_kept_with_capsule_secrets() {
     let scene = Scene::new(&["--record", "--capsule-secrets"]);
-    live(&scene);
+    send_all(&scene);
     let (folder, _) = scene.stop();
     for (index, (sent, secret, _)) in SECRETS.iter().enumerate() {
         let capsule = read(&folder, index + 1);
@@ -413,7 +413,7 @@ fn secrets_are_in_a_capsule_where_the_operator_wants_them() {
     }
 }
 
-fn live(scene: &Scene) {
+fn send_all(scene: &Scene) {
     for (sent, ..) in SECRETS {
         let mut connection = scene.server.connect();
         connection.send(sent);
@@ -425,7 +425,7 @@ fn live(scene: &Scene) {
 // ---- bounds
 
 #[test]
-fn a_capsule_is_bounded_and_says_that_it_was_full() {
+fn a_capsule_is_bounded_and_says_that_more_was_not_recorded() {
     let scene = Scene::new(&["--record"]);
     let mut connection = scene.server.connect();
     let line = format!("X-Long: {}", "a".repeat(8_000));
@@ -441,7 +441,7 @@ fn a_capsule_is_bounded_and_says_that_it_was_full() {
 }
 
 #[test]
-fn there_are_only_so_many_capsules_and_the_log_says_it_once() {
+fn the_number_of_capsules_is_limited_and_the_log_says_so_once() {
     const CAPSULES: usize = 1_000;
     let scene = Scene::new(&["--record"]);
     let address = scene.server.address();

@@ -8,7 +8,7 @@ use support::output_of;
 use support::{Folder, PATIENCE, Server, multiclient, run_within};
 
 #[test]
-fn a_server_that_is_passed_nothing_says_so() {
+fn systemd_without_sockets_is_an_error() {
     let folder = Folder::new();
     let elsewhere = std::process::id().to_string();
     for pid in [None, Some(elsewhere.as_str())] {

@@ -1,4 +1,4 @@
-//! Guests other than the built-in one: what they may import, what they are told when they import more, and that
+//! Guests other than the built-in one: what they may import, the errors when they import more, and that
 //! those with a standard library run in an empty WASI.
 
 use std::fs;
@@ -15,7 +15,7 @@ fn guest(feature: &str) -> PathBuf {
 }
 
 #[test]
-fn the_built_in_guest_can_be_taken_out_and_put_in_again() {
+fn the_exported_guest_serves_as_the_built_in_one() {
     let folder = Folder::new();
     let guest = folder.at("multiclient-session.wasm");
     let written = run_within(PATIENCE, multiclient().args(["export-guest", "--output", text(&guest)]));
@@ -23,7 +23,7 @@ fn the_built_in_guest_can_be_taken_out_and_put_in_again() {
     let inspected = run_within(PATIENCE, multiclient().args(["inspect", text(&guest)]));
     let said = String::from_utf8_lossy(&inspected.stdout);
     assert!(said.contains("imports  nothing") && said.contains("exports  multiclient:session/handler@0.1.0"), "{said}");
-    // The names of functions are in it, for whoever has to read a trap, and nothing else of a debug build.
+    // The names of functions are in it, for the message of a trap, and nothing else of a debug build.
     let component = fs::read(&guest).expect("it is there");
     let has = |text: &[u8]| component.windows(text.len()).any(|window| window == text);
     assert!(has(b"multiclient_guest") && !has(b".debug_info"), "{} bytes", component.len());
@@ -36,7 +36,7 @@ fn the_built_in_guest_can_be_taken_out_and_put_in_again() {
 }
 
 #[test]
-fn a_guest_with_a_standard_library_finds_an_empty_world() {
+fn a_guest_with_a_standard_library_runs_in_an_empty_wasi() {
     let folder = Folder::new();
     let guest = guest("");
     let server = Server::start(folder.file("film.mp4", "film"), &["--guest", text(&guest)]);
@@ -45,7 +45,7 @@ fn a_guest_with_a_standard_library_finds_an_empty_world() {
 }
 
 #[test]
-fn what_a_guest_writes_is_bounded_and_ends_nobody() {
+fn the_output_of_a_guest_is_bounded_and_disconnects_nobody() {
     let folder = Folder::new();
     let guest = guest("");
     let server = Server::start(folder.file("film.mp4", "film"), &["--guest", text(&guest)]);
@@ -113,7 +113,7 @@ fn basic_auth() -> PathBuf {
 }
 
 #[test]
-fn who_knows_the_password_is_served_and_nobody_else() {
+fn only_clients_with_the_password_are_served() {
     let guest = basic_auth();
     let inspected = run_within(PATIENCE, multiclient().args(["inspect", text(&guest)]));
     assert!(output_of(&inspected).contains("imports  nothing"), "{inspected:?}");
@@ -136,7 +136,7 @@ fn who_knows_the_password_is_served_and_nobody_else() {
     }
     assert_eq!(connection.request("GET", "/film.mp4", &[&right, &right]).status(), 401, "twice is not once");
     assert_eq!(connection.request("HEAD", "/film.mp4", &[]).status(), 401);
-    assert_eq!(connection.get("/nothing").status(), 401, "what is there is not told either");
+    assert_eq!(connection.get("/nothing").status(), 401, "names are not revealed either");
     connection.request("GET", "/film.mp4", &[&right]).is(200, &film);
     assert_eq!(server.stop().code, Some(0));
 }

@@ -14,7 +14,7 @@ fn health(url: &str) -> Output {
 }
 
 #[test]
-fn a_server_that_answers_is_well_whatever_it_answers() {
+fn a_server_that_responds_is_healthy_whatever_the_response() {
     let folder = Folder::new();
     let path = folder.at("health.sock");
     // A folder without an index has nothing at its root, and a file is there by a redirect.
@@ -31,7 +31,7 @@ fn a_server_that_answers_is_well_whatever_it_answers() {
 }
 
 #[test]
-fn a_server_that_is_not_there_or_full_is_not_well() {
+fn a_server_that_is_missing_or_full_is_unhealthy() {
     let folder = Folder::new();
     let server = Server::start(folder.path(), &["--max-clients", "1"]);
     let (url, _only_one) = (server.address().to_string(), server.connect());
@@ -44,10 +44,10 @@ fn a_server_that_is_not_there_or_full_is_not_well() {
 }
 
 #[test]
-fn who_says_nothing_or_something_else_is_not_well() {
+fn a_silent_server_and_another_protocol_are_unhealthy() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let url = listener.local_addr().expect("it has an address").to_string();
-    // It is connected to by the kernel, and then nobody comes.
+    // The kernel accepts the connection, and nothing answers.
     let began = Instant::now();
     let silent = health(&url);
     assert_eq!(

@@ -12,37 +12,37 @@ use multiclient_isolate::FAULTY;
 use support::turn::{Alone, alone};
 use support::{Connection, Folder, PATIENCE, noise};
 
-/// Remembers how lives ended.
+/// Remembers how connections ended.
 #[derive(Default)]
 pub(super) struct Ends {
-    lives: Mutex<Vec<Closed>>,
+    connections: Mutex<Vec<Closed>>,
     added: Condvar,
 }
 
 impl Journal for Ends {
-    fn closed(&self, life: &Closed) {
-        self.lives.lock().unwrap_or_else(PoisonError::into_inner).push(life.clone());
+    fn closed(&self, connection: &Closed) {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(connection.clone());
         self.added.notify_all();
     }
 }
 
 impl Ends {
-    /// Waits for the life of the client that came from this address to end, and returns what is told of it.
+    /// Waits until the connection from this address has ended, and gives its record.
     pub(super) fn of(&self, client: SocketAddr) -> Closed {
-        let is_it = |life: &Closed| life.peer == Some(client);
-        let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut lives, _) = self
+        let is_it = |connection: &Closed| connection.peer == Some(client);
+        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut connections, _) = self
             .added
-            .wait_timeout_while(lives, PATIENCE, |lives| !lives.iter().any(is_it))
+            .wait_timeout_while(connections, PATIENCE, |connections| !connections.iter().any(is_it))
             .unwrap_or_else(PoisonError::into_inner);
-        let index = lives.iter().rposition(is_it).expect("every life ends, and the journal is told");
-        lives.swap_remove(index)
+        let index = connections.iter().rposition(is_it).expect("the journal is told of every connection");
+        connections.swap_remove(index)
     }
 
     /// Whether it has ended.
     pub(super) fn has(&self, client: SocketAddr) -> bool {
-        let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
-        lives.iter().any(|life| life.peer == Some(client))
+        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.iter().any(|connection| connection.peer == Some(client))
     }
 }
 

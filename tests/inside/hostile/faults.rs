@@ -8,7 +8,7 @@ use support::{Connection, PATIENCE, noise};
 use super::arena::{Arena, FAULTS, limits};
 
 #[test]
-fn each_fault_ends_its_client_and_says_how() {
+fn each_fault_disconnects_its_client_with_its_reason() {
     let arena = Arena::new(limits(), Settings::default());
     for (fault, verdict) in FAULTS {
         let life = arena.provoke(fault);
@@ -34,13 +34,13 @@ fn a_larger_limit_on_sends_can_be_reached() {
     limits.max_send = 32 << 20;
     let arena = Arena::new(limits, Settings::default());
     // 64 sends of a MiB, more than the usual bound on a list, are all taken; that they were never its to give
-    // is seen when the guest clears up behind them.
+    // is seen when the guest frees them.
     let ended = arena.provoke("sends").ended;
     assert!(matches!(ended, Ended::Trapped { .. }), "{ended:?}");
 }
 
 #[test]
-fn a_trap_names_the_function_in_which_it_was() {
+fn a_trap_names_its_function() {
     let arena = Arena::new(limits(), Settings::default());
     match arena.provoke("trap").ended {
         Ended::Trapped { backtrace, .. } => {
@@ -51,7 +51,7 @@ fn a_trap_names_the_function_in_which_it_was() {
 }
 
 #[test]
-fn a_limit_names_its_bound_and_the_function_that_ran_into_it() {
+fn an_exceeded_limit_names_its_bound_and_the_function() {
     let arena = Arena::new(limits(), Settings::default());
     for (fault, bound) in
         [("spin", "over limit: cpu 50 ms for one event, in "), ("grow", "over limit: memory 8 MiB, in ")]
@@ -63,7 +63,7 @@ fn a_limit_names_its_bound_and_the_function_that_ran_into_it() {
 }
 
 #[test]
-fn a_guest_that_leaks_is_ended_at_its_limit_and_takes_nobody_with_it() {
+fn a_guest_that_leaks_is_stopped_at_its_limit_and_no_other() {
     let arena = Arena::new(limits(), Settings::default());
     let mut connection = Connection::to(arena.address());
     let mut exchanges = 0;
@@ -78,7 +78,7 @@ fn a_guest_that_leaks_is_ended_at_its_limit_and_takes_nobody_with_it() {
 }
 
 #[test]
-fn faults_in_the_constructor_are_ended_the_same_way() {
+fn faults_in_the_constructor_have_the_same_reasons() {
     for (fault, verdict) in &FAULTS[..4] {
         let mut settings = Settings::default();
         settings.headers = vec![("X-Fault".to_owned(), (*fault).to_owned())];
@@ -88,7 +88,7 @@ fn faults_in_the_constructor_are_ended_the_same_way() {
         assert_eq!(connection.read_to_cut(), b"");
         let life = arena.ends.of(connection.local_address());
         assert!(verdict(&life.ended), "{fault} ended as {:?}", life.ended);
-        // What it took until then is told of too.
+        // What it used until then is reported, too.
         assert!(life.memory_peak > 64 << 10, "{fault} had {} bytes", life.memory_peak);
         match *fault {
             "spin" => assert!(life.cpu >= limits().cpu, "{:?} of CPU time", life.cpu),
@@ -117,7 +117,7 @@ fn no_name_leads_out_of_what_is_published() {
 }
 
 #[test]
-fn a_fresh_memory_holds_nothing_of_the_clients_before() {
+fn a_fresh_memory_holds_nothing_of_earlier_clients() {
     // One slot, so that everybody gets the memory of the one before.
     let mut limits = limits();
     (limits.max_clients, limits.reserve) = (1, 0);

@@ -34,9 +34,9 @@ impl Victims {
                 if round.is_multiple_of(8) { ("/large.ts", &large) } else { ("/small.ts", &small) };
             let asked = Instant::now();
             connection.send_request("GET", target, &[]);
-            let head = connection.header_section();
+            let header = connection.header_section();
             let waited = asked.elapsed();
-            assert_eq!(head.status, 200);
+            assert_eq!(header.status, 200);
             assert!(connection.read_exactly(promised.len()) == *promised, "{target} has other bytes");
             self.samples.lock().unwrap_or_else(PoisonError::into_inner).push(waited);
             // The pace of a player, so that they are many and the machine is not busy with them alone.
@@ -44,7 +44,7 @@ impl Victims {
         }
     }
 
-    /// What 99 of 100 responses take at most, among at least so many from now on.
+    /// The time that 99 of 100 responses take at most, of those that begin from now on.
     fn p99_while(&self, mut act: impl FnMut()) -> Duration {
         const ENOUGH: usize = 400;
         self.take();
@@ -96,7 +96,7 @@ fn clients_beside_every_fault_get_their_bytes_in_time() {
 }
 
 #[test]
-fn a_crowd_of_guests_that_spin_shares_its_time_with_others() {
+fn spinning_guests_leave_time_for_others() {
     const CROWD: usize = 128;
     // All of them together take more than six seconds of one core. Each may hold its loop for two ticks, and
     // until another thread runs it, which is what takes time on a busy machine.

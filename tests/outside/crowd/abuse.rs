@@ -32,7 +32,7 @@ fn clients_that_vanish_leave_nothing_behind() {
 }
 
 #[test]
-fn garbage_is_answered_or_ended_and_leaves_nothing_behind() {
+fn garbage_is_rejected_and_leaves_nothing_behind() {
     let _turn = alone();
     let folder = Folder::new();
     let server = Server::start(folder.file("small.ts", "small"), &["--header-timeout", "2s", "--idle-timeout", "2s"]);
@@ -67,7 +67,7 @@ fn garbage_is_answered_or_ended_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_thousand_half_sent_heads_leave_the_server_serving() {
+fn the_server_serves_beside_a_thousand_half_sent_requests() {
     const CROWD: usize = 1_000;
     let _turn = alone();
     let folder = Folder::new();

@@ -7,7 +7,7 @@ use support::turn::alone;
 use support::{Connection, Folder, Server, eventually, text};
 
 #[test]
-fn one_address_has_only_so_many_clients() {
+fn clients_of_one_address_are_limited() {
     let _turn = alone();
     let folder = Folder::new();
     let server = Server::start(folder.file("small.ts", "small"), &["--per-address", "3"]);
@@ -39,7 +39,7 @@ fn one_address_has_only_so_many_clients() {
 }
 
 #[test]
-fn a_full_server_says_so_and_takes_clients_again_when_others_leave() {
+fn a_full_server_responds_503_until_others_leave() {
     const RESERVE: usize = 5;
     let _turn = alone();
     let folder = Folder::new();
@@ -74,7 +74,7 @@ fn a_full_server_says_so_and_takes_clients_again_when_others_leave() {
 }
 
 #[test]
-fn an_address_whose_clients_keep_failing_stays_away_where_the_operator_wants_it() {
+fn an_address_whose_guests_keep_failing_is_blocked_unless_faults_are_unlimited() {
     let _turn = alone();
     let folder = Folder::new();
     let film = folder.file("small.ts", "small");
@@ -100,7 +100,7 @@ fn an_address_whose_clients_keep_failing_stays_away_where_the_operator_wants_it(
 }
 
 #[test]
-fn a_server_without_descriptors_waits_and_goes_on() {
+fn a_server_without_descriptors_waits_and_recovers() {
     const LEFT: usize = 20;
     let _turn = alone();
     let folder = Folder::new();

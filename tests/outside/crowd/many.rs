@@ -29,7 +29,7 @@ fn two_hundred_clients_at_once_get_identical_bytes() {
         while done < film.len() {
             let count = connection.read_into(&mut piece);
             assert!(count > 0, "the film ends early: {done}");
-            assert!(piece[..count] == film[done..done + count], "other bytes behind {done}");
+            assert!(piece[..count] == film[done..done + count], "other bytes after {done}");
             done += count;
         }
         connection.expect_open();
@@ -63,7 +63,7 @@ fn a_burst_of_500_connections_is_served_within_two_seconds() {
 }
 
 #[test]
-fn ten_thousand_lives_leave_descriptors_and_memory_where_they_were() {
+fn ten_thousand_clients_leave_descriptors_and_memory_where_they_were() {
     let _turn = alone();
     let folder = Folder::new();
     folder.file("small.ts", noise(3, 1_000));
@@ -71,21 +71,21 @@ fn ten_thousand_lives_leave_descriptors_and_memory_where_they_were() {
     folder.hollow_file("long.mp4", LONG);
     let server = Server::start(folder.path(), &["--list"]);
     let before = server.descriptors();
-    let live = |lives: usize, at_once: usize| {
+    let run = |clients: usize, at_once: usize| {
         thread::scope(|scope| {
             for offset in 0..at_once {
                 let server = &server;
-                scope.spawn(move || (offset..lives).step_by(at_once).for_each(|kind| one_life(server, kind)));
+                scope.spawn(move || (offset..clients).step_by(at_once).for_each(|kind| one_client_of(server, kind)));
             }
         });
         server.wait_for_descriptors(before);
     };
     // More at once than later: what is warm by then is enough for what comes.
-    live(10_000, 64);
+    run(10_000, 64);
     let mut resident = vec![server.resident_bytes()];
     // A leak leaks each time. What is only not warm yet grows once.
     while resident.len() <= 3 {
-        live(10_000, 8);
+        run(10_000, 8);
         let (before, now) = (resident[resident.len() - 1], server.resident_bytes());
         if now * 100 <= before * 105 {
             return;
@@ -95,8 +95,8 @@ fn ten_thousand_lives_leave_descriptors_and_memory_where_they_were() {
     panic!("memory grows and grows: {resident:?}");
 }
 
-/// Some ways to live, and to end.
-fn one_life(server: &Server, kind: usize) {
+/// Some ways to use a connection, and to end it.
+fn one_client_of(server: &Server, kind: usize) {
     let mut connection = server.connect();
     match kind % 10 {
         0 => (0..3).for_each(|_| assert_eq!(connection.get("/small.ts").status(), 200)),
@@ -123,7 +123,7 @@ fn one_life(server: &Server, kind: usize) {
 }
 
 #[test]
-fn a_file_of_any_size_takes_no_memory_and_is_not_read_into_any() {
+fn a_file_of_any_size_is_sent_without_being_read_into_memory() {
     const HUGE: u64 = 1 << 30;
     let _turn = alone();
     let folder = Folder::new();
@@ -184,7 +184,7 @@ fn a_client_that_stops_reading_delays_nobody() {
     // Of what it could be if they mattered, this is nothing; of what it is, it may be a lot on a busy machine.
     let bearable = undisturbed * 10 + Duration::from_secs(1);
     assert!(beside_them < bearable, "{beside_them:?} beside stalled clients, {undisturbed:?} without");
-    // And they are not given up: whoever reads on gets the rest.
+    // And they stay connected: one that reads on gets the rest.
     let last = stalled.last_mut().expect("there are some");
     assert!(last.read_exactly(LONG as usize).iter().all(|byte| *byte == 0));
     last.expect_open();

@@ -1,5 +1,5 @@
-//! Many clients at once, and clients that mean harm: nobody waits for somebody else, and nothing of them is
-//! left.
+//! Many clients at once, and clients that mean harm: none waits for another, and nothing of them
+//! is left.
 //!
 //! These measure time and memory, so each has the machine to itself.
 

@@ -9,13 +9,13 @@ use support::{Connection, Folder, PATIENCE, Server, noise};
 use super::LONG;
 
 #[test]
-fn who_sends_no_whole_request_in_time_is_ended_and_logged() {
+fn a_client_that_sends_no_complete_request_in_time_is_disconnected_and_logged() {
     let _turn = alone();
     let folder = Folder::new();
     let small = folder.file("small.ts", "small");
     let server = Server::start(small, &["--header-timeout", "400ms", "--idle-timeout", "1h"]);
     let whole = "GET /small.ts HTTP/1.1\r\nHost: a\r\n\r\n";
-    // Half a head; a head without its last byte; a second one that is not whole; and nothing at all.
+    // Half a header section; one without its last byte; an incomplete second one; and nothing at all.
     for (answered, said) in
         [(false, &whole[..10]), (false, &whole[..whole.len() - 1]), (true, &whole[..20]), (false, "")]
     {
@@ -27,7 +27,7 @@ fn who_sends_no_whole_request_in_time_is_ended_and_logged() {
         connection.send(said);
         connection.expect_closed();
         let took = began.elapsed();
-        assert!(took > Duration::from_millis(300), "{said:?} is ended after {took:?}");
+        assert!(took > Duration::from_millis(300), "{said:?} is disconnected after {took:?}");
     }
     server.wait_for_line("#1 127.0.0.1 timed out: no complete request   10 B in, 0 B out, ");
     server.wait_for_line("#2 127.0.0.1 timed out: no complete request   34 B in, 0 B out, ");
@@ -38,7 +38,7 @@ fn who_sends_no_whole_request_in_time_is_ended_and_logged() {
 }
 
 #[test]
-fn a_head_that_trickles_gets_no_more_time_than_any_other() {
+fn a_header_section_that_trickles_gets_no_more_time_than_any_other() {
     let _turn = alone();
     let folder = Folder::new();
     let server = Server::start(folder.file("small.ts", "small"), &["--header-timeout", "500ms"]);
@@ -54,7 +54,7 @@ fn a_head_that_trickles_gets_no_more_time_than_any_other() {
 }
 
 #[test]
-fn who_asks_nothing_more_is_let_go_without_a_word() {
+fn an_idle_client_is_disconnected_without_a_line_in_the_log() {
     let _turn = alone();
     let folder = Folder::new();
     let small = folder.file("small.ts", "small");
@@ -67,11 +67,11 @@ fn who_asks_nothing_more_is_let_go_without_a_word() {
     connection.expect_closed();
     assert!(began.elapsed() > Duration::from_millis(300), "{:?}", began.elapsed());
     let lines = server.stop().lines;
-    assert!(!lines.iter().any(|line| line.contains("timed out")), "nobody did anything wrong: {lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("timed out")), "an idle client is ordinary: {lines:?}");
 }
 
 #[test]
-fn who_reads_nothing_for_too_long_is_ended_and_logged() {
+fn a_client_that_accepts_no_data_for_too_long_is_disconnected_and_logged() {
     let _turn = alone();
     let folder = Folder::new();
     let server = Server::start(folder.hollow_file("long.mp4", LONG), &["--stall-timeout", "400ms"]);
@@ -87,7 +87,7 @@ fn who_reads_nothing_for_too_long_is_ended_and_logged() {
 }
 
 #[test]
-fn who_reads_slowly_is_not_ended() {
+fn a_client_that_reads_slowly_stays_connected() {
     let _turn = alone();
     let folder = Folder::new();
     let server = Server::start(folder.hollow_file("long.mp4", LONG), &["--stall-timeout", "1s"]);
@@ -106,7 +106,7 @@ fn who_reads_slowly_is_not_ended() {
 }
 
 #[test]
-fn who_takes_less_than_the_kernel_waits_for_has_not_stalled() {
+fn a_client_that_reads_less_than_the_kernel_reports_has_not_stalled() {
     let _turn = alone();
     let folder = Folder::new();
     // There is room for more only when half of this has been taken, which is longer than the stall.
@@ -125,7 +125,7 @@ fn who_takes_less_than_the_kernel_waits_for_has_not_stalled() {
 }
 
 #[test]
-fn the_time_between_requests_runs_from_the_end_of_the_reply() {
+fn the_idle_timeout_runs_from_the_end_of_the_response() {
     let _turn = alone();
     let folder = Folder::new();
     let film = noise(3, 96 << 10);
@@ -138,7 +138,7 @@ fn the_time_between_requests_runs_from_the_end_of_the_reply() {
 }
 
 #[test]
-fn the_rate_holds_for_what_is_not_a_file_too() {
+fn the_rate_limits_listings_too() {
     let _turn = alone();
     let folder = Folder::new();
     for number in 0..400 {

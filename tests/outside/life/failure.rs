@@ -41,7 +41,7 @@ fn wrong_usage_is_exit_2_and_says_what_is_wrong() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_said_with_the_one_that_may_be_meant() {
+fn a_missing_file_is_reported_with_a_similar_name() {
     let folder = Folder::new();
     folder.file("movie.mp4", "movie");
     let said = |name: &str| {
@@ -56,7 +56,7 @@ fn a_file_that_is_not_there_is_said_with_the_one_that_may_be_meant() {
 }
 
 #[test]
-fn what_cannot_be_served_is_said() {
+fn sources_and_addresses_that_cannot_be_used_are_reported() {
     let folder = Folder::new();
     let film = folder.file("film.mp4", "film");
     let _socket = UnixListener::bind(folder.at("socket")).expect("a socket can be made");
@@ -88,7 +88,7 @@ fn the_guest_imports_nothing_and_exports_sessions() {
 }
 
 #[test]
-fn help_and_version_are_told() {
+fn help_and_version_are_printed() {
     let output = run(&["--version"]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("multiclient {}\n", env!("CARGO_PKG_VERSION")));

@@ -9,7 +9,7 @@ use support::{Connection, Folder, Server, skip, text};
 
 use super::{run, stderr};
 
-/// A port that nobody has and that the system gives to nobody who asks for any.
+/// A port that is free, and that the kernel does not give to programs that ask for any.
 fn quiet_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + (std::process::id() % 10_000) as u16;
@@ -32,7 +32,7 @@ fn without_an_address_it_is_port_8080_of_this_machine() {
 }
 
 #[test]
-fn a_port_in_use_is_said_with_a_way_out() {
+fn a_port_in_use_is_reported_with_another() {
     let folder = Folder::new();
     let film = folder.file("film.mp4", "film");
     let first = Server::start(&film, &[]);
@@ -56,7 +56,7 @@ fn several_addresses_serve_the_same() {
         Server::start(&film, &["--listen", "http://127.0.0.1:0", "--listen", "127.0.0.2:0", "--listen", &unix]);
     assert_eq!(server.addresses().len(), 3, "{:?}", server.log());
     for address in server.addresses() {
-        assert_ne!(address.port(), 0, "the real port is said");
+        assert_ne!(address.port(), 0, "the real port is printed");
         Connection::to(*address).get("/film.mp4").is(200, b"film");
     }
     Connection::to_unix(&path).get("/film.mp4").is(200, b"film");
@@ -78,7 +78,7 @@ fn ipv6_is_served() {
 }
 
 #[test]
-fn all_addresses_of_ipv6_are_those_of_ipv4_too() {
+fn the_unspecified_ipv6_address_accepts_ipv4_too() {
     let folder = Folder::new();
     let film = folder.file("film.mp4", "film");
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
@@ -94,7 +94,7 @@ fn all_addresses_of_ipv6_are_those_of_ipv4_too() {
 }
 
 #[test]
-fn a_unix_socket_that_nobody_listens_on_is_replaced_and_no_other() {
+fn only_a_unix_socket_that_nobody_listens_on_is_replaced() {
     let folder = Folder::new();
     let film = folder.file("film.mp4", "film");
     let path = folder.at("one.sock");
@@ -115,7 +115,7 @@ fn a_unix_socket_that_nobody_listens_on_is_replaced_and_no_other() {
 }
 
 #[test]
-fn a_server_starts_at_once_on_the_port_of_the_one_before() {
+fn a_server_restarts_at_once_on_the_same_port() {
     let folder = Folder::new();
     let film = folder.file("film.mp4", "film");
     let port = quiet_port().to_string();

@@ -12,7 +12,7 @@ use support::{Connection, Folder, Server, eventually, export_guest, multiclient,
 use super::{signal, stderr};
 
 #[test]
-fn the_start_says_what_is_open_to_whom_and_within_which_limits() {
+fn the_start_prints_addresses_guest_and_limits() {
     let folder = Folder::new();
     let film = folder.file("film.mp4", "film");
     let flags = ["--memory", "2M", "--cpu", "20ms", "--max-clients", "30", "--per-address", "4"];
@@ -29,7 +29,7 @@ fn the_start_says_what_is_open_to_whom_and_within_which_limits() {
 }
 
 #[test]
-fn the_standard_output_stays_free() {
+fn standard_output_stays_empty() {
     let folder = Folder::new();
     let mut command = multiclient();
     command.arg(folder.file("film.mp4", "film")).arg("0").stdout(Stdio::piped());
@@ -48,7 +48,7 @@ fn the_standard_output_stays_free() {
 }
 
 #[test]
-fn quiet_and_without_a_log_it_says_nothing() {
+fn quiet_and_log_off_print_nothing() {
     let folder = Folder::new();
     let path = folder.at("quiet.sock");
     let mut command = multiclient();
@@ -62,7 +62,7 @@ fn quiet_and_without_a_log_it_says_nothing() {
 }
 
 #[test]
-fn the_environment_sets_what_flags_do_and_flags_win() {
+fn variables_set_flags_and_flags_win() {
     let folder = Folder::new();
     let mut command = multiclient();
     command.arg(folder.path()).args(["0", "--per-address", "5"]).stdout(Stdio::null());
@@ -79,12 +79,12 @@ fn with_its_log_in_a_pipe(folder: &Folder, path: &Path) -> Child {
 }
 
 #[test]
-fn a_log_that_nobody_takes_any_more_stops_nobody() {
+fn a_closed_log_pipe_stops_nobody() {
     let folder = Folder::new();
     let path = folder.at("log.sock");
     let mut process = with_its_log_in_a_pipe(&folder, &path);
     let log = BufReader::new(process.stderr.take().expect("it is piped"));
-    // As `head` would read it. From here on, whatever is written is an error.
+    // As `head` would read it. From here on, each write is an error.
     log.lines().map_while(Result::ok).find(|line| line.starts_with("ready ")).expect("it is ready");
     let mut connection = Connection::to_unix(&path);
     for _ in 0..20 {
@@ -95,7 +95,7 @@ fn a_log_that_nobody_takes_any_more_stops_nobody() {
 }
 
 #[test]
-fn clients_never_wait_for_a_log_that_is_not_read() {
+fn clients_never_wait_for_the_log() {
     let folder = Folder::new();
     let path = folder.at("log.sock");
     let mut process = with_its_log_in_a_pipe(&folder, &path);
@@ -115,7 +115,7 @@ fn clients_never_wait_for_a_log_that_is_not_read() {
 }
 
 #[test]
-fn a_log_for_programs_is_json_and_nothing_else() {
+fn a_json_log_is_nothing_but_json() {
     let folder = Folder::new();
     let (path, film) = (folder.at("log.sock"), folder.file("film.mp4", "film"));
     let guest = folder.at("guest.wasm");
@@ -148,14 +148,14 @@ fn a_log_for_programs_is_json_and_nothing_else() {
 }
 
 #[test]
-fn a_stop_waits_for_nobody_who_does_not_read_the_log() {
+fn a_log_that_is_not_read_does_not_delay_the_stop() {
     let folder = Folder::new();
     let path = folder.at("log.sock");
     let mut process = with_its_log_in_a_pipe(&folder, &path);
     eventually("somebody listens", || UnixStream::connect(&path).is_ok());
     let target = format!("/film.mp4?{}", "q".repeat(2_000));
     let mut connection = Connection::to_unix(&path);
-    // More than the pipe holds: whoever writes to it now waits.
+    // More than the pipe holds: a write to it now blocks.
     for _ in 0..100 {
         connection.get(&target).is(200, b"film");
     }
@@ -166,7 +166,7 @@ fn a_stop_waits_for_nobody_who_does_not_read_the_log() {
 }
 
 #[test]
-fn the_guest_is_swapped_while_clients_stay_and_a_bad_one_is_refused() {
+fn the_guest_is_replaced_while_clients_stay_and_a_bad_one_is_rejected() {
     let folder = Folder::new();
     let guest = folder.at("guest.wasm");
     export_guest(&guest);
@@ -195,7 +195,7 @@ fn the_guest_is_swapped_while_clients_stay_and_a_bad_one_is_refused() {
 }
 
 #[test]
-fn fewer_clients_than_asked_for_are_said_where_descriptors_are_few() {
+fn a_lack_of_descriptors_is_reported_with_the_number_of_clients() {
     let folder = Folder::new();
     let film = folder.file("film.mp4", "film");
     let mut command = Command::new("sh");

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use support::{Connection, Folder, Server, eventually, noise};
 
 #[test]
-fn a_server_without_clients_stops_at_once_and_says_what_it_did() {
+fn a_server_without_clients_stops_at_once_with_a_summary() {
     let folder = Folder::new();
     let film = folder.file("film.mp4", noise(1, 1 << 20));
     for signal in [Signal::TERM, Signal::INT] {
@@ -34,7 +34,7 @@ fn downloading(server: &Server) -> Connection {
 const LONG: u64 = 64 << 20;
 
 #[test]
-fn stopping_lets_downloads_end_and_takes_no_new_clients() {
+fn a_drain_completes_downloads_and_accepts_no_new_clients() {
     let folder = Folder::new();
     let server = Server::start(folder.hollow_file("film.mp4", LONG), &["--drain", "1h"]);
     let mut download = downloading(&server);
@@ -53,7 +53,7 @@ fn stopping_lets_downloads_end_and_takes_no_new_clients() {
     asking.response().is(206, &[0; 4]);
     asking.expect_closed();
     let address = server.address();
-    eventually("nobody is let in any more", || TcpStream::connect(address).is_err());
+    eventually("no connection is accepted any more", || TcpStream::connect(address).is_err());
     let body = download.read_exactly(LONG as usize);
     assert!(body.iter().all(|byte| *byte == 0), "all of the film arrives");
     download.expect_closed();
@@ -63,7 +63,7 @@ fn stopping_lets_downloads_end_and_takes_no_new_clients() {
 }
 
 #[test]
-fn clients_that_only_stay_do_not_delay_the_stop() {
+fn idle_clients_do_not_delay_the_stop() {
     let folder = Folder::new();
     let server = Server::start(folder.file("film.mp4", "film"), &["--drain", "1h"]);
     let mut stay: Vec<_> = (0..40).map(|_| server.connect()).collect();
@@ -72,13 +72,13 @@ fn clients_that_only_stay_do_not_delay_the_stop() {
     }
     let began = Instant::now();
     let stopped = server.stop();
-    // Less than the time that is given to whoever is in the middle of something.
+    // Less than the time for clients in the middle of something.
     assert!(began.elapsed() < Duration::from_millis(1_500), "{:?}", began.elapsed());
     assert_eq!((stopped.code, stopped.summary().ends_with(", 0 cut off")), (Some(0), true), "{}", stopped.summary());
 }
 
 #[test]
-fn a_request_that_has_arrived_before_the_stop_is_answered() {
+fn a_request_that_has_arrived_before_the_stop_gets_its_response() {
     let folder = Folder::new();
     folder.file("film.mp4", "film");
     // Among many that come right before the signal, some will not have been looked at. Be it the first of
@@ -104,7 +104,7 @@ fn a_request_that_has_arrived_before_the_stop_is_answered() {
 }
 
 #[test]
-fn who_is_not_done_at_the_deadline_is_cut_off() {
+fn a_client_that_is_not_done_at_the_deadline_is_cut_off() {
     let folder = Folder::new();
     let server = Server::start(folder.hollow_file("film.mp4", LONG), &["--drain", "300ms"]);
     let mut download = downloading(&server);
@@ -117,7 +117,7 @@ fn who_is_not_done_at_the_deadline_is_cut_off() {
 }
 
 #[test]
-fn a_second_signal_cuts_everybody_off() {
+fn a_second_signal_cuts_all_clients_off() {
     let folder = Folder::new();
     for signals in [[Signal::TERM, Signal::TERM], [Signal::INT, Signal::INT], [Signal::TERM, Signal::INT]] {
         let server = Server::start(folder.hollow_file("film.mp4", LONG), &["--drain", "1h"]);

@@ -6,7 +6,7 @@ use support::live::{PACKET, Producer, Viewer, fed, packets};
 use support::{Folder, Server, make_fifo, noise, same};
 
 #[test]
-fn a_short_source_that_has_ended_is_a_file() {
+fn a_short_source_that_has_ended_is_served_as_a_file() {
     let (server, mut writer) = fed(&[]);
     let film = packets(0, 5_000);
     writer.write(&film);
@@ -36,7 +36,7 @@ fn a_long_source_that_has_ended_is_gone() {
 }
 
 #[test]
-fn a_source_without_a_byte_ends_for_those_who_wait() {
+fn an_empty_source_ends_properly_for_those_who_wait() {
     let (server, writer) = fed(&[]);
     let waiting = Viewer::of(&server, "/live.ts");
     drop(writer);
@@ -45,7 +45,7 @@ fn a_source_without_a_byte_ends_for_those_who_wait() {
 }
 
 #[test]
-fn each_writer_of_a_fifo_is_a_life_of_its_own() {
+fn each_writer_of_a_fifo_is_a_source_of_its_own() {
     let folder = Folder::new();
     let path = folder.at("live.ts");
     make_fifo(&path);
@@ -89,7 +89,7 @@ fn a_fifo_that_was_removed_ends_properly_with_its_last_writer() {
 }
 
 #[test]
-fn lives_that_nobody_watches_to_the_end_are_given_up() {
+fn sources_that_nobody_watches_to_the_end_are_freed() {
     let folder = Folder::new();
     let path = folder.at("live.ts");
     make_fifo(&path);
@@ -108,7 +108,7 @@ fn lives_that_nobody_watches_to_the_end_are_given_up() {
         server.wait_for_lines(life, "source ended, and waits");
     }
     let memory = server.memory_bytes();
-    assert!(memory < 60 << 20, "of sixteen lives of 4 MiB only the last few are left: {memory}");
+    assert!(memory < 60 << 20, "of sixteen sources of 4 MiB only the last few are kept: {memory}");
     for mut viewer in idle {
         viewer.connection.expect_open();
     }

@@ -9,7 +9,7 @@ use std::thread;
 use support::live::{Viewer, pause};
 use support::{Folder, Server, noise, same};
 
-/// Appends to a file, a little every few milliseconds, until it is told to stop. Gives what it wrote.
+/// Appends to a file, a little every few milliseconds, until `stop`. Gives what it wrote.
 fn append(path: &Path, stop: &AtomicBool) -> Vec<u8> {
     let mut file = File::options().append(true).open(path).expect("it is there");
     let mut written = Vec::new();
@@ -23,7 +23,7 @@ fn append(path: &Path, stop: &AtomicBool) -> Vec<u8> {
 }
 
 #[test]
-fn a_file_that_grows_is_followed_and_then_it_is_a_file() {
+fn a_growing_file_is_followed_until_it_is_complete() {
     let folder = Folder::new();
     let path = folder.at("film.ts");
     let there = noise(4, 300_000);
@@ -70,7 +70,7 @@ fn a_file_that_grows_is_followed_and_then_it_is_a_file() {
 }
 
 #[test]
-fn a_file_that_is_replaced_has_ended() {
+fn a_followed_file_ends_when_it_is_replaced() {
     let folder = Folder::new();
     let path = folder.at("film.ts");
     fs::write(&path, b"the old one").expect("a file can be written");
@@ -86,7 +86,7 @@ fn a_file_that_is_replaced_has_ended() {
 }
 
 #[test]
-fn a_file_that_becomes_shorter_while_it_is_followed_has_failed() {
+fn a_followed_file_that_is_truncated_fails() {
     let folder = Folder::new();
     let path = folder.at("film.ts");
     fs::write(&path, noise(5, 10_000)).expect("a file can be written");
@@ -99,7 +99,7 @@ fn a_file_that_becomes_shorter_while_it_is_followed_has_failed() {
 }
 
 #[test]
-fn nothing_is_left_of_files_that_were_followed() {
+fn followed_files_leave_nothing_behind() {
     let folder = Folder::new();
     fs::write(folder.at("0.ts"), b"0").expect("a file can be written");
     let server = Server::start(folder.path(), &["--follow", "--follow-idle", "1h"]);

@@ -63,7 +63,7 @@ fn joins(written: &[u8], flags: &[&str]) -> usize {
 }
 
 #[test]
-fn who_comes_late_begins_where_the_operator_said() {
+fn a_late_viewer_joins_where_the_operator_says() {
     let count = 20_000;
     // The last packet is only half there.
     let film = [packets(0, count), packet(count)[..100].to_vec()].concat();
@@ -78,7 +78,7 @@ fn who_comes_late_begins_where_the_operator_said() {
 }
 
 #[test]
-fn the_oldest_that_is_kept_begins_with_a_packet_too() {
+fn the_oldest_kept_byte_begins_a_packet() {
     let film = packets(0, 40_000);
     for flags in [["--join", "start"], ["--burst", "64M"]] {
         let joined = joins(&film, &[&flags[..], &["--buffer", "1M"]].concat());
@@ -89,7 +89,7 @@ fn the_oldest_that_is_kept_begins_with_a_packet_too() {
 }
 
 #[test]
-fn what_has_no_packets_is_joined_at_the_very_byte() {
+fn a_source_without_packets_is_joined_at_the_exact_byte() {
     let film = noise(1, 1_000_003);
     assert_eq!(joins(&film, &["--join", "start"]), 0);
     assert_eq!(joins(&film, &["--join", "edge"]), film.len());
@@ -97,14 +97,14 @@ fn what_has_no_packets_is_joined_at_the_very_byte() {
 }
 
 #[test]
-fn packets_are_found_behind_a_beginning_that_is_none() {
+fn packets_are_found_after_a_broken_beginning() {
     let film = [noise(2, 1_001), packets(0, 10_000)].concat();
     assert_eq!(joins(&film, &["--join", "start"]), 0);
     assert_eq!((joins(&film, &["--burst", "100000"]) - 1_001) % PACKET, 0);
 }
 
 #[test]
-fn what_only_looks_like_the_beginning_of_a_packet_is_none() {
+fn a_sync_byte_within_a_packet_does_not_begin_one() {
     let mut film = packets(0, 10_000);
     film.chunks_mut(PACKET).for_each(|packet| (packet[9], packet[100]) = (0x47, 0x47));
     for flags in [["--burst", "100001"], ["--burst", "100101"], ["--join", "edge"]] {

@@ -4,7 +4,7 @@ use support::live::{PACKET, Viewer, fed, first_of, packet, packets};
 use support::{Connection, same};
 
 #[test]
-fn who_stops_reading_is_ended_at_its_lag_and_nobody_else_notices() {
+fn a_viewer_that_stops_reading_is_disconnected_at_its_lag_and_no_other() {
     const BATCH: u64 = 1_000;
     let (server, mut writer) = fed(&["--lag", "1M", "--unsent", "64K"]);
     let mut stalled = Connection::with_small_buffer(server.address());
@@ -39,7 +39,7 @@ fn who_stops_reading_is_ended_at_its_lag_and_nobody_else_notices() {
 }
 
 #[test]
-fn a_rate_below_that_of_the_source_ends_at_the_lag() {
+fn a_viewer_limited_below_the_rate_of_the_source_is_disconnected_at_its_lag() {
     let (server, mut writer) = fed(&["--rate", "64K", "--lag", "64K"]);
     let mut viewer = Viewer::of(&server, "/live.ts");
     writer.write(&packets(0, 40_000));
@@ -49,7 +49,7 @@ fn a_rate_below_that_of_the_source_ends_at_the_lag() {
 }
 
 #[test]
-fn who_has_all_that_there_was_is_not_slow_however_much_comes_at_once() {
+fn a_viewer_at_the_live_edge_survives_any_burst() {
     let (server, mut writer) = fed(&["--lag", "64K"]);
     let mut viewers = [Viewer::of(&server, "/live.ts"), Viewer::with_http_10(&server, "/live.ts")];
     for turn in 0..10 {
@@ -65,11 +65,11 @@ fn who_has_all_that_there_was_is_not_slow_however_much_comes_at_once() {
 }
 
 #[test]
-fn without_viewers_the_writer_goes_on_and_what_is_old_is_lost() {
+fn without_viewers_the_writer_goes_on_and_the_oldest_bytes_are_dropped() {
     let (server, mut writer) = fed(&["--buffer", "1M", "--burst", "128K"]);
     let count = 100_000;
     let film = packets(0, count);
-    assert_eq!(writer.write_until_blocked(&film), film.len(), "nobody watches, and nobody waits");
+    assert_eq!(writer.write_until_blocked(&film), film.len(), "without viewers nothing waits");
     let mut viewer = Viewer::of(&server, "/live.ts");
     writer.write(&packet(count));
     viewer.until(PACKET);
@@ -79,14 +79,14 @@ fn without_viewers_the_writer_goes_on_and_what_is_old_is_lost() {
 }
 
 #[test]
-fn what_is_held_waits_for_its_first_viewer_and_a_head_is_none() {
+fn a_held_source_waits_for_its_first_viewer_and_head_is_not_one() {
     let (server, mut writer) = fed(&["--buffer", "8M", "--hold"]);
     let film = packets(0, 100_000);
     let held = writer.write_until_blocked(&film);
     assert!((6 << 20..10 << 20).contains(&held), "the buffer and a pipe full: {held}");
     let mut asking = server.connect();
     assert_eq!(asking.request("HEAD", "/live.ts", &[]).status(), 200);
-    assert_eq!(writer.write_until_blocked(&film[held..]), 0, "who asks for a head watches nothing");
+    assert_eq!(writer.write_until_blocked(&film[held..]), 0, "a HEAD watches nothing");
     let mut viewer = Viewer::of(&server, "/live.ts");
     let mut written = held;
     for piece in film[held..].chunks(256 << 10) {
@@ -101,7 +101,7 @@ fn what_is_held_waits_for_its_first_viewer_and_a_head_is_none() {
 }
 
 #[test]
-fn what_is_held_waits_again_when_the_last_viewer_has_gone() {
+fn a_held_source_waits_again_after_its_last_viewer() {
     let (server, mut writer) = fed(&["--buffer", "1M", "--hold", "--lag", "64M"]);
     let film = packets(0, 30_000);
     let before = server.descriptors();

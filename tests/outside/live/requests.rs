@@ -37,7 +37,7 @@ fn a_live_source_has_no_length_no_versions_and_no_ranges() {
 }
 
 #[test]
-fn a_source_that_gives_nothing_ends_those_who_wait() {
+fn viewers_of_a_silent_source_are_disconnected() {
     let (server, _writer) = fed(&["--source-timeout", "300ms"]);
     let mut viewer = Viewer::of(&server, "/live.ts");
     server.wait_for_line("timed out: the source produced nothing");
@@ -45,7 +45,7 @@ fn a_source_that_gives_nothing_ends_those_who_wait() {
 }
 
 #[test]
-fn nothing_is_left_of_viewers_that_are_killed() {
+fn killed_viewers_leave_nothing_behind() {
     let (server, mut writer) = fed(&[]);
     let before = server.descriptors();
     let stop = AtomicBool::new(false);
@@ -101,7 +101,7 @@ fn viewers_get_a_proper_end_when_the_server_stops() {
 }
 
 #[test]
-fn who_waits_for_a_first_writer_gets_a_proper_end_when_the_server_stops() {
+fn viewers_that_wait_for_a_writer_get_a_proper_end_when_the_server_stops() {
     let folder = Folder::new();
     let path = folder.at("live.ts");
     make_fifo(&path);

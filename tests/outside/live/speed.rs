@@ -17,7 +17,7 @@ use support::{Folder, PATIENCE, Server, SetOnDrop, eventually, make_fifo, same};
 const BESIDES: u64 = 48 << 20;
 
 #[test]
-fn a_producer_that_is_as_fast_as_can_be_fills_nothing() {
+fn the_fastest_producer_fills_no_memory() {
     let (server, mut writer) = fed(&["--buffer", "4M"]);
     let written = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
@@ -50,7 +50,7 @@ fn a_producer_that_is_as_fast_as_can_be_fills_nothing() {
 }
 
 #[test]
-fn a_source_without_end_fills_nothing_and_the_server_stops() {
+fn an_endless_source_fills_no_memory_and_the_server_stops() {
     let server = server_of(File::open("/dev/zero").expect("there is one"), &["--buffer", "4M"]);
     for _ in 0..20 {
         eventually("somebody is quick enough to get some of it", || {
@@ -68,7 +68,7 @@ fn a_source_without_end_fills_nothing_and_the_server_stops() {
 }
 
 #[test]
-fn a_producer_of_few_bytes_is_no_different() {
+fn a_slow_producer_is_served_byte_by_byte() {
     let (server, mut writer) = fed(&[]);
     let viewers: Vec<_> = (0..10).map(|_| Viewer::of(&server, "/live.ts")).collect();
     let viewers: Vec<_> = viewers.into_iter().map(|viewer| thread::spawn(|| viewer.all())).collect();
@@ -83,7 +83,7 @@ fn a_producer_of_few_bytes_is_no_different() {
 }
 
 #[test]
-fn a_fifo_in_a_folder_is_left_to_others() {
+fn a_fifo_in_a_folder_is_not_read() {
     let folder = Folder::new();
     let path = folder.at("pipe.ts");
     make_fifo(&path);

@@ -41,7 +41,7 @@ fn parts_of_files_are_one_source_with_one_length() {
 }
 
 #[test]
-fn a_sequence_of_many_parts_has_a_version_as_short_as_any() {
+fn a_source_of_many_parts_has_a_short_entity_tag() {
     let folder = Folder::new();
     let paths: Vec<_> =
         (0..40).map(|n| folder.file(&format!("{n}.ts"), noise(n, 1_000)).display().to_string()).collect();
@@ -56,7 +56,7 @@ fn a_sequence_of_many_parts_has_a_version_as_short_as_any() {
 }
 
 #[test]
-fn ffmpegs_other_spellings_are_served() {
+fn ffmpegs_other_sources_are_served() {
     let folder = Folder::new();
     let film = noise(10, 10_000);
     let path = folder.file("film.ts", &film).display().to_string();
@@ -81,7 +81,7 @@ fn ffmpegs_other_spellings_are_served() {
 }
 
 #[test]
-fn stdin_that_is_a_file_is_a_file() {
+fn a_file_on_stdin_is_served_as_a_file() {
     let folder = Folder::new();
     let film = noise(11, 100_000);
     let path = folder.file("film.ts", &film);
@@ -94,7 +94,7 @@ fn stdin_that_is_a_file_is_a_file() {
 }
 
 #[test]
-fn a_pipe_of_any_number_is_served() {
+fn a_pipe_of_any_descriptor_is_served() {
     let (mut reader, writer) = io::pipe().expect("there are descriptors left");
     let mut writer = Producer::new(writer);
     // A shell gives the pipe its number.
@@ -118,7 +118,7 @@ fn a_pipe_of_any_number_is_served() {
 }
 
 #[test]
-fn no_network_is_opened_because_a_source_says_so() {
+fn a_source_never_opens_a_network_connection() {
     let folder = Folder::new();
     let film = folder.file("film.ts", "film").display().to_string();
     for (source, code, said) in [

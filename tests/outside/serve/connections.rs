@@ -57,7 +57,7 @@ fn a_request_may_come_byte_by_byte() {
 }
 
 #[test]
-fn the_client_says_whether_the_connection_goes_on() {
+fn the_request_decides_whether_the_connection_stays_open() {
     let folder = Folder::new();
     folder.file("a.txt", "alpha");
     let server = Server::start(folder.path(), &[]);
@@ -85,7 +85,7 @@ fn the_client_says_whether_the_connection_goes_on() {
 }
 
 #[test]
-fn who_has_said_its_last_word_is_answered_in_full() {
+fn a_client_that_has_closed_its_sending_half_is_served_in_full() {
     let folder = Folder::new();
     let film = noise(13, 8 << 20);
     folder.file("film.mp4", &film);

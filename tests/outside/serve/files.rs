@@ -8,7 +8,7 @@ use support::{Connection, Folder, Response, Server, age, noise};
 // ---- a file as it is
 
 #[test]
-fn what_a_client_says_during_its_last_reply_does_not_cost_it_the_end() {
+fn bytes_sent_during_the_last_response_do_not_cut_it_short() {
     let folder = Folder::new();
     let film = noise(11, 8 << 20);
     let server = Server::start(folder.file("film.mp4", &film), &[]);
@@ -40,16 +40,13 @@ fn a_file_is_served_whole() {
     assert_eq!(response.expect_field("Accept-Ranges"), "bytes");
     assert_eq!(response.expect_field("Last-Modified"), "Tue, 02 Jan 2024 03:04:05 GMT");
     assert_eq!(response.expect_field("X-Content-Type-Options"), "nosniff");
-    assert!(
-        response.expect_field("ETag").starts_with('"'),
-        "a file that nobody touches has a strong tag: {response:?}"
-    );
+    assert!(response.expect_field("ETag").starts_with('"'), "an old file has a strong tag: {response:?}");
 }
 
 #[test]
 fn files_of_every_size_around_the_bounds_arrive_whole() {
     let folder = Folder::new();
-    // Around what is copied behind the head, what the client's buffer holds, and what is passed in a turn.
+    // Around what is copied after the header section, what the client's buffer holds, and what is passed in a turn.
     let bounds = [1, 2, 8 << 10, 16 << 10, 64 << 10, 512 << 10, 1 << 20];
     let sizes: Vec<usize> = bounds.iter().flat_map(|bound| [bound - 1, *bound, bound + 1]).collect();
     for size in &sizes {
@@ -63,7 +60,7 @@ fn files_of_every_size_around_the_bounds_arrive_whole() {
 }
 
 #[test]
-fn an_empty_file_is_an_answer_without_bytes() {
+fn an_empty_file_is_a_response_without_body() {
     let folder = Folder::new();
     folder.file("empty.ts", "");
     let server = Server::start(folder.path(), &[]);
@@ -77,7 +74,7 @@ fn an_empty_file_is_an_answer_without_bytes() {
 }
 
 #[test]
-fn the_date_is_that_of_the_reply() {
+fn the_date_is_that_of_the_response() {
     let folder = Folder::new();
     folder.file("a.txt", "alpha");
     let server = Server::start(folder.path(), &[]);
@@ -87,7 +84,7 @@ fn the_date_is_that_of_the_reply() {
     assert!(before <= date && date <= SystemTime::now(), "{}", response.expect_field("Date"));
 }
 
-/// Reads `Sun, 06 Nov 1994 08:49:37 GMT`, in the way of somebody who trusts nobody's code for it.
+/// Reads `Sun, 06 Nov 1994 08:49:37 GMT`, without any of the project's code.
 fn http_date(text: &str) -> SystemTime {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
@@ -106,7 +103,7 @@ fn http_date(text: &str) -> SystemTime {
 }
 
 #[test]
-fn head_says_the_same_and_sends_nothing() {
+fn head_has_the_same_fields_and_no_body() {
     let folder = Folder::new();
     folder.file("film.mp4", noise(2, 100_000));
     folder.folder("sub");
@@ -153,7 +150,7 @@ fn a_range_gives_exactly_its_bytes() {
 }
 
 #[test]
-fn a_range_behind_the_end_is_told_the_size() {
+fn a_range_past_the_end_gets_416_with_the_size() {
     let folder = Folder::new();
     folder.file("film.mp4", noise(4, 1_000));
     let server = Server::start(folder.path(), &[]);
@@ -166,7 +163,7 @@ fn a_range_behind_the_end_is_told_the_size() {
 }
 
 #[test]
-fn several_ranges_come_as_parts_each_with_its_place() {
+fn several_ranges_come_as_parts_with_their_positions() {
     let folder = Folder::new();
     let film = noise(5, 200_000);
     folder.file("film.mp4", &film);
@@ -194,7 +191,7 @@ fn several_ranges_come_as_parts_each_with_its_place() {
 }
 
 #[test]
-fn the_end_of_a_file_beyond_4_gib_can_be_had() {
+fn ranges_past_4_gib_are_served() {
     use std::os::unix::fs::FileExt;
     let folder = Folder::new();
     let size: u64 = (5 << 30) + 7;
@@ -217,7 +214,7 @@ fn the_end_of_a_file_beyond_4_gib_can_be_had() {
         response.is(206, body);
         assert_eq!(response.expect_field("Content-Range"), content_range);
     }
-    // All of it: the head promises it, and the first bytes come.
+    // All of it: the header section promises it, and the first bytes come.
     connection.send_request("GET", "/huge.mkv", &[]);
     assert_eq!(connection.header_section().expect_field("Content-Length"), size.to_string());
     assert_eq!(connection.read_exactly(1 << 20), vec![0; 1 << 20]);
@@ -226,7 +223,7 @@ fn the_end_of_a_file_beyond_4_gib_can_be_had() {
 // ---- whether a copy is still good
 
 #[test]
-fn a_copy_that_is_still_good_is_not_sent_again() {
+fn a_fresh_copy_gets_304() {
     let folder = Folder::new();
     folder.file("film.mp4", noise(6, 1_000));
     let server = Server::start(folder.path(), &[]);
@@ -251,7 +248,7 @@ fn a_copy_that_is_still_good_is_not_sent_again() {
 }
 
 #[test]
-fn a_download_goes_on_only_with_the_same_file() {
+fn a_download_resumes_only_with_the_same_file() {
     let folder = Folder::new();
     let old = noise(7, 1_000);
     let path = folder.file("film.mp4", &old);
@@ -272,7 +269,7 @@ fn a_download_goes_on_only_with_the_same_file() {
 // ---- files that change
 
 #[test]
-fn a_replaced_file_is_served_as_it_is_now() {
+fn a_replaced_file_is_served_with_its_new_content() {
     let folder = Folder::new();
     let path = folder.file("film.mp4", "the old film");
     let of_folder = Server::start(folder.path(), &[]);
@@ -294,7 +291,7 @@ fn a_replaced_file_is_served_as_it_is_now() {
 }
 
 #[test]
-fn whoever_is_being_sent_a_file_gets_all_of_it_when_it_is_replaced() {
+fn a_file_replaced_while_it_is_sent_arrives_whole() {
     let folder = Folder::new();
     let old = noise(9, 24 << 20);
     let path = folder.file("film.mp4", &old);
@@ -311,7 +308,7 @@ fn whoever_is_being_sent_a_file_gets_all_of_it_when_it_is_replaced() {
 }
 
 #[test]
-fn a_file_cut_while_it_is_sent_ends_the_connection_short() {
+fn a_file_truncated_while_it_is_sent_cuts_the_connection() {
     let folder = Folder::new();
     let path = folder.hollow_file("film.mp4", 64 << 20);
     let server = Server::start(folder.path(), &[]);

@@ -9,7 +9,7 @@ use support::{Folder, Server, make_fifo, multiclient, program_under_test, skip};
 // ---- names
 
 #[test]
-fn odd_names_work_when_they_are_encoded() {
+fn percent_encoded_names_are_served() {
     const NAMES: [(&str, &str); 12] = [
         ("sp ace.mp4", "/sp%20ace.mp4"),
         ("ü.mp4", "/%C3%BC.mp4"),
@@ -42,7 +42,7 @@ fn odd_names_work_when_they_are_encoded() {
 }
 
 #[test]
-fn a_single_file_with_an_odd_name_is_open_where_the_start_says() {
+fn a_single_file_is_at_the_url_that_the_start_prints() {
     let folder = Folder::new();
     for name in ["sp ace.mp4", "ü.mp4", "100%.mp4", "a+b?.ts", "#1.mp3", "new\nline"] {
         let server = Server::start(folder.file(name, name), &[]);
@@ -56,7 +56,7 @@ fn a_single_file_with_an_odd_name_is_open_where_the_start_says() {
 }
 
 #[test]
-fn bytes_that_are_no_utf8_name_a_file_too() {
+fn a_name_that_is_not_utf8_is_served() {
     use std::os::unix::ffi::OsStrExt;
     let folder = Folder::new();
     let name = std::ffi::OsStr::from_bytes(b"latin-\xfc.mp4");
@@ -66,7 +66,7 @@ fn bytes_that_are_no_utf8_name_a_file_too() {
 }
 
 #[test]
-fn a_query_selects_nothing() {
+fn a_query_is_ignored() {
     let folder = Folder::new();
     folder.file("film.mp4", "film");
     let server = Server::start(folder.path(), &[]);
@@ -143,7 +143,7 @@ fn nothing_outside_the_folder_is_served() {
 }
 
 #[test]
-fn what_begins_with_a_dot_is_not_served() {
+fn hidden_files_are_not_served() {
     let outside = folder_with_secrets();
     let server = Server::start(outside.at("root"), &["--list"]);
     let mut connection = server.connect();
@@ -164,7 +164,7 @@ fn links_within_the_folder_are_followed() {
 }
 
 #[test]
-fn what_is_no_file_is_not_served() {
+fn fifos_sockets_and_dangling_links_are_not_found() {
     let folder = Folder::new();
     let fifo = folder.at("fifo");
     make_fifo(&fifo);
@@ -220,7 +220,7 @@ fn others_may_run(path: &Path) -> bool {
 // ---- a single file
 
 #[test]
-fn a_single_file_is_the_only_thing_there_and_the_root_leads_to_it() {
+fn a_single_file_is_served_alone_and_the_root_redirects_to_it() {
     let folder = Folder::new();
     folder.file("other.mp4", "other");
     let server = Server::start(folder.file("film.mp4", "film"), &[]);
@@ -251,7 +251,7 @@ fn a_single_file_can_have_another_name_and_type() {
 // ---- folders
 
 #[test]
-fn a_folder_is_its_index_and_has_a_slash() {
+fn a_folder_is_served_by_its_index_and_redirects_to_a_slash() {
     let folder = Folder::new();
     folder.file("index.html", "<p>root");
     folder.file("sub/index.html", "<p>sub");
@@ -279,7 +279,7 @@ fn a_folder_is_its_index_and_has_a_slash() {
 }
 
 #[test]
-fn a_listing_has_what_is_published_and_escapes_it() {
+fn a_listing_shows_published_names_escaped() {
     let folder = Folder::new();
     folder.file("b <&\">.mp4", "12345");
     folder.file("a.mp4", "1");
@@ -305,7 +305,7 @@ fn a_listing_has_what_is_published_and_escapes_it() {
 }
 
 #[test]
-fn a_listing_of_thousands_is_whole() {
+fn a_listing_of_thousands_is_complete() {
     let folder = Folder::new();
     for number in 0..3_000 {
         fs::write(folder.at(&format!("film number {number:04}.mp4")), "").expect("a file can be written");

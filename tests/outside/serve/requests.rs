@@ -5,7 +5,7 @@ use support::{Connection, Folder, Server, noise};
 // ---- what the operator wants
 
 #[test]
-fn the_operators_headers_are_on_every_reply() {
+fn the_operators_fields_are_on_every_response() {
     let folder = Folder::new();
     folder.file("film.mp4", "film");
     folder.folder("sub");
@@ -25,7 +25,7 @@ fn the_operators_headers_are_on_every_reply() {
 }
 
 #[test]
-fn a_compressed_sibling_is_sent_to_whoever_takes_it() {
+fn a_compressed_sibling_is_sent_to_clients_that_accept_it() {
     let folder = Folder::new();
     folder.file("app.js", "the plain text");
     folder.file("app.js.gz", "as if by gzip");
@@ -75,7 +75,7 @@ fn compat_answers_byte_for_byte_as_the_original() {
 // ---- requests that are not in order
 
 #[test]
-fn nonsense_is_refused_and_the_connection_ends() {
+fn malformed_requests_are_rejected_and_the_connection_closes() {
     let folder = Folder::new();
     folder.file("a.txt", "alpha");
     let server = Server::start(folder.path(), &[]);
@@ -119,7 +119,7 @@ fn nonsense_is_refused_and_the_connection_ends() {
 }
 
 #[test]
-fn methods_that_are_not_for_files_are_refused() {
+fn methods_that_are_not_for_files_are_rejected() {
     let folder = Folder::new();
     folder.file("a.txt", "alpha");
     let server = Server::start(folder.path(), &[]);
@@ -138,7 +138,7 @@ fn methods_that_are_not_for_files_are_refused() {
 }
 
 #[test]
-fn an_upload_is_told_no_before_it_is_over() {
+fn an_upload_is_rejected_before_it_is_complete() {
     let folder = Folder::new();
     let server = Server::start(folder.path(), &[]);
     let mut connection = Connection::with_small_buffer(server.address());
@@ -151,7 +151,7 @@ fn an_upload_is_told_no_before_it_is_over() {
 }
 
 #[test]
-fn a_body_that_nobody_needs_is_skipped() {
+fn the_body_of_a_get_is_skipped() {
     let folder = Folder::new();
     folder.file("a.txt", "alpha");
     let server = Server::start(folder.path(), &[]);
@@ -170,7 +170,7 @@ fn a_body_that_nobody_needs_is_skipped() {
 }
 
 #[test]
-fn who_asks_whether_to_go_on_is_told_to() {
+fn expect_100_continue_is_answered() {
     let folder = Folder::new();
     folder.file("a.txt", "alpha");
     let server = Server::start(folder.path(), &[]);
