@@ -12,8 +12,8 @@ mod machine;
 mod plot;
 mod report;
 mod server;
+mod workload;
 
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use load::{Ends, Open, Wants, Work};
 use report::{Report, Sample};
 use server::{LogIs, Peer, Server};
+use workload::Workload;
 
 const HELP: &str = "Measures multiclient beside the servers that are installed.
 
@@ -40,45 +41,6 @@ usage: tests/bench/run [flags]
   --write             puts them into BENCHMARKS.md and tests/bench/results instead
   --machine-network   not in a network namespace of its own, also where that is allowed
 ";
-
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
-    /// From a start to the first answer.
-    Start,
-    /// New connections for 1 KiB each, client and server on one core.
-    Fresh,
-    /// 32 connections that stay, 1 KiB at a time.
-    Kept,
-    /// 8 connections that stay, 64 KiB somewhere in a large file at a time.
-    Range,
-    /// A large file to so many clients.
-    Bulk(usize),
-    /// So many clients that hold something, and a probe beside them.
-    Held(Open, usize),
-    /// New connections, as in `Fresh`, beside so many others that are open.
-    Beside(usize),
-    /// Files of so many bytes, over 4 connections that stay.
-    Size(u64),
-}
-
-impl fmt::Display for What {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Start => f.write_str("start"),
-            Self::Fresh => f.write_str("fresh"),
-            Self::Kept => f.write_str("kept"),
-            Self::Range => f.write_str("range"),
-            Self::Bulk(clients) => write!(f, "bulk {clients}"),
-            Self::Held(Open::Silent, clients) => write!(f, "held silent {clients}"),
-            Self::Held(Open::Idle, clients) => write!(f, "held idle {clients}"),
-            Self::Held(Open::Stalled, clients) => write!(f, "held stalled {clients}"),
-            Self::Held(Open::StalledKept, clients) => write!(f, "held stalled-kept {clients}"),
-            Self::Beside(clients) => write!(f, "beside {clients}"),
-            Self::Size(bytes) => write!(f, "size {bytes}"),
-        }
-    }
-}
 
 /// What was asked for.
 struct Arguments {
@@ -176,10 +138,24 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     machine::raise_descriptor_limit();
     let niceness = machine::be_urgent();
     let began = Instant::now();
-    let (mut peers, missing) = server::everybody(&arguments.ours);
+    let bench = Bench::new(arguments)?;
+    let (peers, mut left_out) = peers(arguments, &bench)?;
+    let samples = measure(arguments, &bench, &peers, &mut left_out);
+    let report = Report {
+        samples,
+        peers: peers.iter().map(|peer| (peer.name.clone(), peer.label.clone())).collect(),
+        left_out,
+        facts: bench.facts(arguments, own_network, niceness, began.elapsed()),
+    };
+    keep(arguments, &report)
+}
+
+/// The servers that take part, and why others do not.
+fn peers(arguments: &Arguments, bench: &Bench) -> io::Result<(Vec<Peer>, Vec<String>)> {
     if !arguments.ours.is_file() {
         return Err(io::Error::other(format!("{} is not there: build it first", arguments.ours.display())));
     }
+    let (mut peers, missing) = server::everybody(&arguments.ours);
     peers.extend(arguments.also.iter().map(|(name, command)| Peer {
         name: name.clone(),
         label: format!("`{command}`"),
@@ -192,7 +168,6 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     if !arguments.only.is_empty() {
         peers.retain(|peer| peer.name.starts_with("ours") || arguments.only.contains(&peer.name));
     }
-    let bench = Bench::new(arguments)?;
     let mut left_out: Vec<String> = missing.into_iter().map(|name| format!("{name}: not installed")).collect();
     peers.retain(|peer| match Server::start(peer, &bench.root, SMALL, false) {
         Ok(_) => true,
@@ -201,9 +176,14 @@ fn run(arguments: &Arguments) -> io::Result<()> {
             false
         }
     });
-    if !peers.iter().any(|peer| peer.name == "ours") {
-        return Err(io::Error::other(left_out.join("; ")));
+    match peers.iter().any(|peer| peer.name == "ours") {
+        true => Ok((peers, left_out)),
+        false => Err(io::Error::other(left_out.join("; "))),
     }
+}
+
+/// All samples of all rounds. Failures are added to `left_out`.
+fn measure(arguments: &Arguments, bench: &Bench, peers: &[Peer], left_out: &mut Vec<String>) -> Vec<Sample> {
     let mut samples = Vec::new();
     for what in plan(arguments) {
         for round in 0..arguments.rounds_of(what) {
@@ -211,28 +191,23 @@ fn run(arguments: &Arguments) -> io::Result<()> {
             let by = round % turn.len().max(1);
             turn.rotate_left(by);
             for peer in turn {
+                let line = format!("{what:<24} {:<12} {:>2}", peer.name, round + 1);
                 match bench.sample(peer, what) {
                     Ok(values) => {
                         let shown: Vec<_> =
                             values.iter().map(|(name, value)| format!("{name} {}", report::short(*value))).collect();
-                        say(&format!("{what:<24} {:<12} {:>2}  {}", peer.name, round + 1, shown.join("  ")));
+                        say(&format!("{line}  {}", shown.join("  ")));
                         samples.push(Sample { what, peer: peer.name.clone(), round, values });
                     }
                     Err(error) => {
-                        say(&format!("{what:<24} {:<12} {:>2}  failed: {error}", peer.name, round + 1));
+                        say(&format!("{line}  failed: {error}"));
                         left_out.push(format!("{} in {what}, round {}: {error}", peer.name, round + 1));
                     }
                 }
             }
         }
     }
-    let report = Report {
-        samples,
-        peers: peers.iter().map(|peer| (peer.name.clone(), peer.label.clone())).collect(),
-        left_out,
-        facts: bench.facts(arguments, own_network, niceness, began.elapsed()),
-    };
-    keep(arguments, &report)
+    samples
 }
 
 /// Writes the table, the numbers and the plot, and shows the table.
@@ -264,7 +239,7 @@ const BEGIN: &str = "<!-- measured: begin -->";
 const END: &str = "<!-- measured: end -->";
 
 /// What is measured, in order.
-fn plan(arguments: &Arguments) -> Vec<What> {
+fn plan(arguments: &Arguments) -> Vec<Workload> {
     let counts: &[usize] = match machine::descriptor_limit() {
         _ if arguments.quick => &[100, 1_000],
         // A client in the middle of a download is a socket and a file.
@@ -273,33 +248,36 @@ fn plan(arguments: &Arguments) -> Vec<What> {
     };
     let beside: &[usize] = if arguments.quick { &[1, 1_000] } else { &[1, 1_000, 10_000] };
     let sizes: &[u64] = if arguments.quick { &[10, 14, 18, 22] } else { &[10, 12, 14, 16, 18, 20, 22, 24] };
-    let mut plan = vec![What::Start, What::Fresh, What::Kept, What::Range, What::Bulk(1), What::Bulk(8)];
-    plan.extend(counts.iter().map(|count| What::Held(Open::Stalled, *count)));
-    plan.push(What::Held(Open::StalledKept, 1_000));
-    plan.push(What::Held(Open::Silent, 1_000));
-    plan.extend(beside.iter().map(|count| What::Beside(*count)));
-    plan.extend(sizes.iter().map(|power| What::Size(1 << power)));
+    let mut plan =
+        vec![Workload::Start, Workload::Fresh, Workload::Kept, Workload::Range, Workload::Bulk(1), Workload::Bulk(8)];
+    plan.extend(counts.iter().map(|count| Workload::Held(Open::Stalled, *count)));
+    plan.push(Workload::Held(Open::StalledKept, 1_000));
+    plan.push(Workload::Held(Open::Silent, 1_000));
+    plan.extend(beside.iter().map(|count| Workload::Beside(*count)));
+    plan.extend(sizes.iter().map(|power| Workload::Size(1 << power)));
     if !arguments.works.is_empty() {
         plan.retain(|what| arguments.works.iter().any(|work| what.to_string().starts_with(work)));
     }
     plan
 }
 
-fn takes_part(peer: &Peer, what: What) -> bool {
+fn takes_part(peer: &Peer, what: Workload) -> bool {
     match what {
-        What::Start => peer.log == LogIs::Off,
-        What::Fresh | What::Held(Open::Stalled, ..=100) => peer.log == LogIs::Off || what == What::Fresh,
-        What::Kept => peer.able,
+        Workload::Start => peer.log == LogIs::Off,
+        Workload::Fresh | Workload::Held(Open::Stalled, ..=100) => peer.log == LogIs::Off || what == Workload::Fresh,
+        Workload::Kept => peer.able,
         _ => peer.able && peer.log == LogIs::Off,
     }
 }
 
 impl Arguments {
     /// Long ones are not repeated as often.
-    fn rounds_of(&self, what: What) -> usize {
+    fn rounds_of(&self, what: Workload) -> usize {
         match what {
-            What::Held(_, 5_000..) | What::Beside(10_000..) | What::Size(_) => self.rounds.div_ceil(2).min(3),
-            What::Held(..) | What::Beside(_) => self.rounds.min(if self.quick { 1 } else { 5 }),
+            Workload::Held(_, 5_000..) | Workload::Beside(10_000..) | Workload::Size(_) => {
+                self.rounds.div_ceil(2).min(3)
+            }
+            Workload::Held(..) | Workload::Beside(_) => self.rounds.min(if self.quick { 1 } else { 5 }),
             _ => self.rounds,
         }
     }
@@ -336,7 +314,7 @@ impl Bench {
         fill(&root.join(SMALL), 1_024)?;
         fill(&root.join(BIG), big)?;
         for what in plan(arguments) {
-            if let What::Size(bytes) = what {
+            if let Workload::Size(bytes) = what {
                 fill(&root.join(format!("{bytes}.bin")), bytes)?;
             }
         }
@@ -386,80 +364,84 @@ impl Bench {
         facts
     }
 
-    fn sample(&self, peer: &Peer, what: What) -> io::Result<Vec<(&'static str, f64)>> {
-        let (warm, time) = (self.time.mul_f64(0.15), self.time);
-        let start = |file: &str| Server::start(peer, &self.root, file, true);
-        let small = format!("/{SMALL}");
-        let big = format!("/{BIG}");
+    fn sample(&self, peer: &Peer, what: Workload) -> io::Result<Values> {
         match what {
-            What::Start => {
-                let mut starts = Vec::new();
-                for _ in 0..5 {
-                    starts.push(Server::start(peer, &self.root, SMALL, false)?.start.as_secs_f64() * 1e3);
-                }
-                Ok(vec![("ms", report::median(&starts))])
-            }
-            What::Fresh => {
+            Workload::Start => self.start(peer),
+            Workload::Fresh => {
                 let _pinned = self.cores.pin();
-                let server = start(SMALL)?;
-                let work = load::fresh(server.port, &small, peer.ends, warm, time, &server)?;
-                Ok(fresh(&work))
+                Ok(fresh(&self.fresh(peer, &self.serve(peer, SMALL)?)?))
             }
-            What::Kept => {
-                let server = start(SMALL)?;
-                let work = load::kept(server.port, &small, 32, Wants::Whole, warm, time, &server)?;
-                Ok(exchanges(&work))
-            }
-            What::Range => {
-                let server = start(BIG)?;
-                let wants = Wants::Range { length: RANGE, of: self.big };
-                let work = load::kept(server.port, &big, 8, wants, warm, time, &server)?;
-                Ok(exchanges(&work))
-            }
-            What::Bulk(clients) => {
-                let server = start(BIG)?;
-                let work = load::kept(server.port, &big, clients, Wants::Whole, warm, time, &server)?;
-                Ok(bytes(&work))
-            }
-            What::Held(open, clients) => {
-                let file = if open == Open::Silent { SMALL } else { BIG };
-                let server = start(SMALL)?;
-                // Once through all of its code, so that this is not among what the clients cost.
-                load::hold(server.port, &format!("/{file}"), 2, open)?;
-                server.settle();
-                let before = server.memory();
-                let held = load::hold(server.port, &format!("/{file}"), clients, open)?;
-                server.settle();
-                let memory = server.memory().each_since(before, clients) / 1_024.0;
-                let mut values = vec![("kib", memory)];
-                if clients >= 100 {
-                    let probe = load::fresh(server.port, &small, peer.ends, warm, time, &server)?;
-                    values.extend(fresh(&probe));
-                }
-                values.push(("still_there", load::still_there(&held) as f64));
-                Ok(values)
-            }
-            What::Beside(clients) => {
-                let _pinned = self.cores.pin();
-                let server = start(SMALL)?;
-                let held = load::hold(server.port, &small, clients, Open::Idle)?;
-                server.settle();
-                let work = load::fresh(server.port, &small, peer.ends, warm, time, &server)?;
-                let mut values = fresh(&work);
-                values.push(("still_there", load::still_there(&held) as f64));
-                Ok(values)
-            }
-            What::Size(size) => {
-                let server = start(SMALL)?;
-                let path = format!("/{size}.bin");
-                let work = load::kept(server.port, &path, 4, Wants::Whole, warm, time, &server)?;
-                Ok(bytes(&work))
-            }
+            Workload::Kept => Ok(exchanges(&self.kept(peer, SMALL, 32, Wants::Whole)?)),
+            Workload::Range => Ok(exchanges(&self.kept(peer, BIG, 8, Wants::Range { length: RANGE, of: self.big })?)),
+            Workload::Bulk(clients) => Ok(bytes(&self.kept(peer, BIG, clients, Wants::Whole)?)),
+            Workload::Held(open, clients) => self.held(peer, open, clients),
+            Workload::Beside(clients) => self.beside(peer, clients),
+            Workload::Size(size) => Ok(bytes(&self.kept(peer, &format!("{size}.bin"), 4, Wants::Whole)?)),
         }
+    }
+
+    fn serve(&self, peer: &Peer, file: &str) -> io::Result<Server> {
+        Server::start(peer, &self.root, file, true)
+    }
+
+    /// A part of the time of a sample that is not measured.
+    fn warm(&self) -> Duration {
+        self.time.mul_f64(0.15)
+    }
+
+    fn start(&self, peer: &Peer) -> io::Result<Values> {
+        let mut starts = Vec::new();
+        for _ in 0..5 {
+            starts.push(Server::start(peer, &self.root, SMALL, false)?.start.as_secs_f64() * 1e3);
+        }
+        Ok(vec![("ms", report::median(&starts))])
+    }
+
+    /// New connections for the small file.
+    fn fresh(&self, peer: &Peer, server: &Server) -> io::Result<Work> {
+        load::fresh(server.port, &format!("/{SMALL}"), peer.ends, self.warm(), self.time, server)
+    }
+
+    /// Connections that stay, for one file.
+    fn kept(&self, peer: &Peer, file: &str, clients: usize, wants: Wants) -> io::Result<Work> {
+        let server = self.serve(peer, if file == BIG { BIG } else { SMALL })?;
+        load::kept(server.port, &format!("/{file}"), clients, wants, self.warm(), self.time, &server)
+    }
+
+    /// Clients that hold something: what each costs, and what a probe beside them finds.
+    fn held(&self, peer: &Peer, open: Open, clients: usize) -> io::Result<Values> {
+        let file = format!("/{}", if open == Open::Silent { SMALL } else { BIG });
+        let server = self.serve(peer, SMALL)?;
+        // Once through all of its code, so that this is not among what the clients cost.
+        load::hold(server.port, &file, 2, open)?;
+        server.settle();
+        let before = server.memory();
+        let held = load::hold(server.port, &file, clients, open)?;
+        server.settle();
+        let mut values = vec![("kib", server.memory().each_since(before, clients) / 1_024.0)];
+        if clients >= 100 {
+            values.extend(fresh(&self.fresh(peer, &server)?));
+        }
+        values.push(("still_there", load::still_there(&held) as f64));
+        Ok(values)
+    }
+
+    /// New connections beside others that are open.
+    fn beside(&self, peer: &Peer, clients: usize) -> io::Result<Values> {
+        let _pinned = self.cores.pin();
+        let server = self.serve(peer, SMALL)?;
+        let held = load::hold(server.port, &format!("/{SMALL}"), clients, Open::Idle)?;
+        server.settle();
+        let mut values = fresh(&self.fresh(peer, &server)?);
+        values.push(("still_there", load::still_there(&held) as f64));
+        Ok(values)
     }
 }
 
-fn fresh(work: &Work) -> Vec<(&'static str, f64)> {
+/// What a sample came to: names and numbers.
+type Values = Vec<(&'static str, f64)>;
+
+fn fresh(work: &Work) -> Values {
     vec![
         ("cpu_us", work.cpu_us()),
         ("first_byte_p50_us", work.first_byte_us(50)),
@@ -469,12 +451,12 @@ fn fresh(work: &Work) -> Vec<(&'static str, f64)> {
     ]
 }
 
-fn exchanges(work: &Work) -> Vec<(&'static str, f64)> {
+fn exchanges(work: &Work) -> Values {
     let per_s = work.exchanges as f64 / work.wall.as_secs_f64();
     vec![("cpu_us", work.cpu_us()), ("per_s", per_s), ("load_share", work.own_share())]
 }
 
-fn bytes(work: &Work) -> Vec<(&'static str, f64)> {
+fn bytes(work: &Work) -> Values {
     let gb_s = work.bytes as f64 / 1e9 / work.wall.as_secs_f64();
     vec![("cpu_s_per_gb", work.cpu_s_per_gb()), ("gb_s", gb_s), ("load_share", work.own_share())]
 }

@@ -3,9 +3,9 @@
 
 use std::fmt::Write;
 
-use crate::What;
 use crate::load::Open;
 use crate::report::Report;
+use crate::workload::Workload;
 
 const WIDTH: f64 = 1_040.0;
 const HEIGHT: f64 = 860.0;
@@ -41,76 +41,12 @@ struct Line {
 }
 
 pub(crate) fn svg(report: &Report) -> String {
-    let whats: Vec<What> = report.samples.iter().fold(Vec::new(), |mut all, sample| {
-        if !all.contains(&sample.what) {
-            all.push(sample.what);
-        }
-        all
-    });
-    let lines = |value: &str, x: &dyn Fn(What) -> Option<f64>| -> Vec<Line> {
-        let peers = report.peers.iter().map(|(name, _)| name).filter(|name| !name.ends_with(", log"));
-        let line = |name: &String| {
-            let point = |what: &What| Some((x(*what)?, report.spread(*what, name, value)?.median));
-            let points: Vec<_> =
-                whats.iter().filter_map(point).filter(|(x, y)| *x > 0.0 && y.is_finite() && *y > 0.0).collect();
-            Line { name: name.clone(), peer: name.clone(), dashed: false, points }
-        };
-        peers.map(line).filter(|line| !line.points.is_empty()).collect()
-    };
-    let held = |open: Open| {
-        move |what: What| match what {
-            What::Held(its, clients) if its == open => Some(clients as f64),
-            _ => None,
-        }
-    };
-    let beside = |what: What| match what {
-        What::Beside(clients) => Some(clients as f64),
-        _ => None,
-    };
-    let size = |what: What| match what {
-        What::Size(bytes) => Some(bytes as f64),
-        _ => None,
-    };
-    let mut memory = lines("kib", &held(Open::Stalled));
-    for (open, what) in [(Open::StalledKept, "ours, kept"), (Open::Silent, "ours, silent")] {
-        memory.extend(lines("kib", &held(open)).into_iter().filter(|line| line.name == "ours").map(|line| Line {
-            name: what.into(),
-            dashed: true,
-            ..line
-        }));
-    }
-    let panels = [
-        Panel {
-            title: "Memory for each client that has stalled, KiB",
-            across: "clients that are open",
-            lines: memory,
-            in_bytes: false,
-        },
-        Panel {
-            title: "CPU for a new connection beside others, µs",
-            across: "clients that are open",
-            lines: lines("cpu_us", &beside),
-            in_bytes: false,
-        },
-        Panel {
-            title: "Throughput, GB/s, 4 connections that stay",
-            across: "file size, bytes",
-            lines: lines("gb_s", &size),
-            in_bytes: true,
-        },
-        Panel {
-            title: "CPU seconds for each GB",
-            across: "file size, bytes",
-            lines: lines("cpu_s_per_gb", &size),
-            in_bytes: true,
-        },
-    ];
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
          height=\"{HEIGHT}\" font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"#262626\">\n\
          <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#ffffff\"/>\n"
     );
-    for (number, panel) in panels.iter().enumerate() {
+    for (number, panel) in panels(report).iter().enumerate() {
         let (column, row) = ((number % 2) as f64, (number / 2) as f64);
         let _ = writeln!(text, "<g transform=\"translate({},{})\">", 10.0 + column * 520.0, row * 410.0);
         panel.draw(&mut text);
@@ -124,6 +60,76 @@ pub(crate) fn svg(report: &Report) -> String {
     let _ =
         writeln!(text, "<text x=\"{}\" y=\"{}\" fill=\"#737373\">{note}</text>\n</svg>", 10.0 + LEFT, HEIGHT - 14.0);
     text
+}
+
+fn panels(report: &Report) -> [Panel<'static>; 4] {
+    let beside = |what: Workload| match what {
+        Workload::Beside(clients) => Some(clients as f64),
+        _ => None,
+    };
+    let size = |what: Workload| match what {
+        Workload::Size(bytes) => Some(bytes as f64),
+        _ => None,
+    };
+    [
+        Panel {
+            title: "Memory for each client that has stalled, KiB",
+            across: "clients that are open",
+            lines: memory(report),
+            in_bytes: false,
+        },
+        Panel {
+            title: "CPU for a new connection beside others, µs",
+            across: "clients that are open",
+            lines: lines(report, "cpu_us", &beside),
+            in_bytes: false,
+        },
+        Panel {
+            title: "Throughput, GB/s, 4 connections that stay",
+            across: "file size, bytes",
+            lines: lines(report, "gb_s", &size),
+            in_bytes: true,
+        },
+        Panel {
+            title: "CPU seconds for each GB",
+            across: "file size, bytes",
+            lines: lines(report, "cpu_s_per_gb", &size),
+            in_bytes: true,
+        },
+    ]
+}
+
+/// What a client costs that has stalled, and of ours what others cost.
+fn memory(report: &Report) -> Vec<Line> {
+    let held = |open: Open| {
+        move |what: Workload| match what {
+            Workload::Held(its, clients) if its == open => Some(clients as f64),
+            _ => None,
+        }
+    };
+    let mut memory = lines(report, "kib", &held(Open::Stalled));
+    for (open, name) in [(Open::StalledKept, "ours, kept"), (Open::Silent, "ours, silent")] {
+        let ours = lines(report, "kib", &held(open)).into_iter().filter(|line| line.name == "ours");
+        memory.extend(ours.map(|line| Line { name: name.into(), dashed: true, ..line }));
+    }
+    memory
+}
+
+/// A line for each server: what was measured, over where `x` says that it stands.
+fn lines(report: &Report, value: &str, x: &dyn Fn(Workload) -> Option<f64>) -> Vec<Line> {
+    let mut whats: Vec<Workload> = Vec::new();
+    for sample in &report.samples {
+        if !whats.contains(&sample.what) {
+            whats.push(sample.what);
+        }
+    }
+    let peers = report.peers.iter().map(|(name, _)| name).filter(|name| !name.ends_with(", log"));
+    let line = |name: &String| {
+        let point = |what: &Workload| Some((x(*what)?, report.spread(*what, name, value)?.median));
+        let points = whats.iter().filter_map(point).filter(|(x, y)| *x > 0.0 && y.is_finite() && *y > 0.0).collect();
+        Line { name: name.clone(), peer: name.clone(), dashed: false, points }
+    };
+    peers.map(line).filter(|line| !line.points.is_empty()).collect()
 }
 
 /// A logarithmic axis: from, to, and how long it is.

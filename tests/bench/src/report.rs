@@ -5,12 +5,12 @@
 
 use std::fmt::Write;
 
-use crate::What;
 use crate::load::Open;
+use crate::workload::Workload;
 
 /// One server in one round of one measurement.
 pub(crate) struct Sample {
-    pub(crate) what: What,
+    pub(crate) what: Workload,
     pub(crate) peer: String,
     pub(crate) round: usize,
     pub(crate) values: Vec<(&'static str, f64)>,
@@ -31,7 +31,7 @@ const YARDSTICK: &str = "nginx";
 /// A line of the table.
 struct Row {
     work: &'static str,
-    what: What,
+    what: Workload,
     value: &'static str,
     goal: Goal,
 }
@@ -50,36 +50,51 @@ enum Goal {
 }
 
 const ROWS: &[Row] = &[
-    row("new connection, `GET` 1 KiB, close: CPU µs (pinned)", What::Fresh, "cpu_us", Goal::Ratio(1.35, 1.0)),
-    row("the same, both with a log", What::Fresh, "cpu_us", Goal::RatioWithLog(1.35, 1.0)),
-    row("keep-alive `GET` 1 KiB, 32 connections: CPU µs", What::Kept, "cpu_us", Goal::Ratio(0.7, 0.5)),
-    row("the same, both with a log", What::Kept, "cpu_us", Goal::RatioWithLog(0.7, 0.5)),
-    row("64 KiB ranges, 8 connections: CPU µs", What::Range, "cpu_us", Goal::Ratio(1.0, 0.6)),
-    row("1 GiB to 1 client: CPU s per GB", What::Bulk(1), "cpu_s_per_gb", Goal::Ratio(1.0, 0.8)),
-    row("1 GiB to 8 clients: CPU s per GB", What::Bulk(8), "cpu_s_per_gb", Goal::Ratio(1.0, 0.8)),
-    row("first byte of a fresh connection (pinned): p50 µs", What::Fresh, "first_byte_p50_us", Goal::Ratio(1.3, 1.0)),
-    row("first byte of a fresh connection (pinned): p99 µs", What::Fresh, "first_byte_p99_us", Goal::Ratio(1.3, 1.0)),
-    row("stalled client of 1,000, to close: KiB", What::Held(Open::Stalled, 1_000), "kib", Goal::Absolute(40.0, 20.0)),
+    row("new connection, `GET` 1 KiB, close: CPU µs (pinned)", Workload::Fresh, "cpu_us", Goal::Ratio(1.35, 1.0)),
+    row("the same, both with a log", Workload::Fresh, "cpu_us", Goal::RatioWithLog(1.35, 1.0)),
+    row("keep-alive `GET` 1 KiB, 32 connections: CPU µs", Workload::Kept, "cpu_us", Goal::Ratio(0.7, 0.5)),
+    row("the same, both with a log", Workload::Kept, "cpu_us", Goal::RatioWithLog(0.7, 0.5)),
+    row("64 KiB ranges, 8 connections: CPU µs", Workload::Range, "cpu_us", Goal::Ratio(1.0, 0.6)),
+    row("1 GiB to 1 client: CPU s per GB", Workload::Bulk(1), "cpu_s_per_gb", Goal::Ratio(1.0, 0.8)),
+    row("1 GiB to 8 clients: CPU s per GB", Workload::Bulk(8), "cpu_s_per_gb", Goal::Ratio(1.0, 0.8)),
     row(
-        "stalled client of 1,000, keep-alive: KiB",
-        What::Held(Open::StalledKept, 1_000),
+        "first byte of a fresh connection (pinned): p50 µs",
+        Workload::Fresh,
+        "first_byte_p50_us",
+        Goal::Ratio(1.3, 1.0),
+    ),
+    row(
+        "first byte of a fresh connection (pinned): p99 µs",
+        Workload::Fresh,
+        "first_byte_p99_us",
+        Goal::Ratio(1.3, 1.0),
+    ),
+    row(
+        "stalled client of 1,000, to close: KiB",
+        Workload::Held(Open::Stalled, 1_000),
         "kib",
         Goal::Absolute(40.0, 20.0),
     ),
-    row("silent client of 1,000: KiB", What::Held(Open::Silent, 1_000), "kib", Goal::Absolute(4.0, 2.0)),
+    row(
+        "stalled client of 1,000, keep-alive: KiB",
+        Workload::Held(Open::StalledKept, 1_000),
+        "kib",
+        Goal::Absolute(40.0, 20.0),
+    ),
+    row("silent client of 1,000: KiB", Workload::Held(Open::Silent, 1_000), "kib", Goal::Absolute(4.0, 2.0)),
     row(
         "first byte beside 1,000 stalled: p99 µs",
-        What::Held(Open::Stalled, 1_000),
+        Workload::Held(Open::Stalled, 1_000),
         "first_byte_p99_us",
         Goal::Ratio(1.5, 1.0),
     ),
-    row("start to first answer: ms", What::Start, "ms", Goal::Absolute(25.0, 8.0)),
-    row("new connection beside 1 open: CPU µs (pinned)", What::Beside(1), "cpu_us", Goal::Flat(1.2, 1.1)),
-    row("new connection beside 1,000 open: CPU µs (pinned)", What::Beside(1_000), "cpu_us", Goal::Flat(1.2, 1.1)),
-    row("new connection beside 10,000 open: CPU µs (pinned)", What::Beside(10_000), "cpu_us", Goal::Flat(1.2, 1.1)),
+    row("start to first answer: ms", Workload::Start, "ms", Goal::Absolute(25.0, 8.0)),
+    row("new connection beside 1 open: CPU µs (pinned)", Workload::Beside(1), "cpu_us", Goal::Flat(1.2, 1.1)),
+    row("new connection beside 1,000 open: CPU µs (pinned)", Workload::Beside(1_000), "cpu_us", Goal::Flat(1.2, 1.1)),
+    row("new connection beside 10,000 open: CPU µs (pinned)", Workload::Beside(10_000), "cpu_us", Goal::Flat(1.2, 1.1)),
 ];
 
-const fn row(work: &'static str, what: What, value: &'static str, goal: Goal) -> Row {
+const fn row(work: &'static str, what: Workload, value: &'static str, goal: Goal) -> Row {
     Row { work, what, value, goal }
 }
 
@@ -125,7 +140,7 @@ pub(crate) fn short(value: f64) -> String {
 
 impl Report {
     /// By round.
-    fn values(&self, what: What, peer: &str, value: &str) -> Vec<(usize, f64)> {
+    fn values(&self, what: Workload, peer: &str, value: &str) -> Vec<(usize, f64)> {
         let of = self.samples.iter().filter(|sample| sample.what == what && sample.peer == peer);
         let one = |sample: &Sample| {
             let (_, number) = sample.values.iter().find(|(name, _)| *name == value)?;
@@ -134,13 +149,13 @@ impl Report {
         of.filter_map(one).collect()
     }
 
-    pub(crate) fn spread(&self, what: What, peer: &str, value: &str) -> Option<Spread> {
+    pub(crate) fn spread(&self, what: Workload, peer: &str, value: &str) -> Option<Spread> {
         let numbers: Vec<_> = self.values(what, peer, value).into_iter().map(|(_, number)| number).collect();
         Spread::of(&numbers)
     }
 
     /// One against another, round by round.
-    fn ratio(&self, of: (What, &str), to: (What, &str), value: &str) -> Option<Spread> {
+    fn ratio(&self, of: (Workload, &str), to: (Workload, &str), value: &str) -> Option<Spread> {
         let to = self.values(to.0, to.1, value);
         let ratios: Vec<_> = self
             .values(of.0, of.1, value)
@@ -189,7 +204,9 @@ impl Report {
                 let (us, them) = (name("ours"), name(YARDSTICK));
                 (must, aim, self.ratio((row.what, &us), (row.what, &them), row.value))
             }
-            Goal::Flat(must, aim) => (must, aim, self.ratio((row.what, "ours"), (What::Beside(1), "ours"), row.value)),
+            Goal::Flat(must, aim) => {
+                (must, aim, self.ratio((row.what, "ours"), (Workload::Beside(1), "ours"), row.value))
+            }
             Goal::Absolute(must, aim) => (must, aim, Some(ours)),
         };
         let (against, verdict) = match reached {
@@ -235,7 +252,7 @@ impl Report {
         let mut dropped: Vec<String> = Vec::new();
         for sample in &self.samples {
             let wanted = match sample.what {
-                What::Held(_, clients) | What::Beside(clients) => clients,
+                Workload::Held(_, clients) | Workload::Beside(clients) => clients,
                 _ => continue,
             };
             let there = sample.values.iter().find(|(name, _)| *name == "still_there").map_or(0.0, |found| found.1);

@@ -1,0 +1,7 @@
+//! The library and its components from within: the contract, guests that mean harm, the trial of isolation, other
+//! hosts. Most of these measure, so they run one after the other.
+
+mod component;
+mod hostile;
+mod inetd;
+mod isolate;

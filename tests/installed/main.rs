@@ -1,0 +1,14 @@
+//! The program together with others that have to be installed: clients, players, browsers, proxies, containers,
+//! compilers. A test whose program is missing is skipped, and says so; see `tests/README.md`.
+
+mod chromium;
+mod container;
+mod curl;
+mod downloads;
+mod embed;
+mod film;
+mod gopher;
+mod haproxy;
+mod live;
+mod players;
+mod systemd;

@@ -1,0 +1,114 @@
+//! Requests for a live source, and what becomes of its viewers.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use rustix::process::Signal;
+use support::live::{PACKET, Viewer, fed, packet, packets, pause};
+use support::{Folder, Server, eventually, make_fifo, same};
+
+#[test]
+fn a_live_source_has_no_length_no_versions_and_no_ranges() {
+    let (server, mut writer) = fed(&["--burst", "32K"]);
+    let mut first = Viewer::of(&server, "/live.ts");
+    writer.write(&packets(0, 1_000));
+    first.until(1_000 * PACKET);
+    let head = server.connect().request("HEAD", "/live.ts", &[]);
+    assert_eq!((head.status(), head.expect_field("Cache-Control")), (200, "no-store"));
+    assert_eq!(head.expect_field("Content-Type"), "video/mp2t");
+    for absent in ["Content-Length", "ETag", "Last-Modified", "Accept-Ranges"] {
+        assert_eq!(head.field(absent), None, "{absent} of what is not over");
+    }
+    for line in [
+        "Range: bytes=0-",
+        "Range: bytes=0-99",
+        "Range: bytes=-100",
+        "Range: bytes=0-1,5-6",
+        "If-None-Match: \"a\"",
+        "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT",
+    ] {
+        let mut viewer =
+            Viewer::with_request(server.connect(), &format!("GET /live.ts HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n"));
+        assert_eq!(viewer.header.field("Content-Range"), None, "{line}");
+        viewer.until(PACKET);
+        assert_eq!(viewer.got[0], 0x47, "{line}");
+    }
+    assert_eq!(server.connect().request("GET", "/live.ts", &["If-Match: \"a\""]).status(), 412);
+}
+
+#[test]
+fn viewers_of_a_silent_source_are_disconnected() {
+    let (server, _writer) = fed(&["--source-timeout", "300ms"]);
+    let mut viewer = Viewer::of(&server, "/live.ts");
+    server.wait_for_line("timed out: the source produced nothing");
+    assert!(viewer.connection.read_to_cut().is_empty(), "it does not look complete");
+}
+
+#[test]
+fn killed_viewers_leave_nothing_behind() {
+    let (server, mut writer) = fed(&[]);
+    let before = server.descriptors();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (stop, writer) = (&stop, &mut writer);
+        scope.spawn(move || {
+            let mut number = 0;
+            while !stop.load(Ordering::Relaxed) {
+                writer.write(&packets(number, number + 500));
+                number += 500;
+                pause(5);
+            }
+        });
+        for _ in 0..3 {
+            let viewers: Vec<_> = (0..20)
+                .map(|_| {
+                    let mut viewer = Viewer::of(&server, "/live.ts");
+                    viewer.until(1_000);
+                    viewer
+                })
+                .collect();
+            for (number, viewer) in viewers.into_iter().enumerate() {
+                if number % 2 == 0 {
+                    viewer.connection.reset();
+                }
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    // Half of them have only closed their side, which shows with the next bytes.
+    writer.write(&packets(0, 10));
+    eventually("they are gone", || {
+        writer.write(&packet(0));
+        server.descriptors() <= before
+    });
+}
+
+#[test]
+fn viewers_get_a_proper_end_when_the_server_stops() {
+    let (server, mut writer) = fed(&[]);
+    let mut viewers = [Viewer::of(&server, "/live.ts"), Viewer::with_http_10(&server, "/live.ts")];
+    writer.write(&packets(0, 100));
+    for viewer in &mut viewers {
+        viewer.until(100 * PACKET);
+    }
+    server.signal(Signal::TERM);
+    for mut viewer in viewers {
+        viewer.until_end();
+        same(&viewer.got, &packets(0, 100));
+    }
+    assert_eq!(server.wait().code, Some(0));
+    drop(writer);
+}
+
+#[test]
+fn viewers_that_wait_for_a_writer_get_a_proper_end_when_the_server_stops() {
+    let folder = Folder::new();
+    let path = folder.at("live.ts");
+    make_fifo(&path);
+    let server = Server::start(&path, &[]);
+    let mut viewer = Viewer::of(&server, "/live.ts");
+    server.signal(Signal::TERM);
+    viewer.until_end();
+    same(&viewer.got, b"");
+    assert_eq!(server.wait().code, Some(0));
+}
