@@ -32,9 +32,9 @@ impl Failure {
         Self { next: Some(next.into()), ..self }
     }
 
-    /// Something that is not the user's doing.
-    pub(crate) fn host(error: impl fmt::Display) -> Self {
-        Self::new(error.to_string())
+    /// Something that is not the user's doing, with its chain of reasons.
+    pub(crate) fn host(error: impl Into<anyhow::Error>) -> Self {
+        Self::new(format!("{:#}", error.into()))
     }
 
     /// Flags that do not go together.
@@ -112,7 +112,7 @@ impl Failure {
                 failure.next("a guest is a component, not a core module: build it for `wasm32-wasip2`")
             }
             GuestError::NotAGuest(_) => failure.next("`wit/session.wit` says what a guest exports"),
-            GuestError::Host(_) => Self::host(error),
+            GuestError::Host(_) => Self::new(error.to_string()),
             _ => failure,
         }
     }

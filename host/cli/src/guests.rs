@@ -30,7 +30,7 @@ fn try_load(flags: &GuestFlags, limits: &Limits) -> Result<Result<Guest, GuestEr
 fn failure(flags: &GuestFlags, error: &GuestError) -> Failure {
     match &flags.guest {
         Some(path) => Failure::guest(path, error),
-        None => Failure::host(error),
+        None => Failure::new(error.to_string()),
     }
 }
 

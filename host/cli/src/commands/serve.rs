@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::Context;
 use multiclient::journal::{Log, Silent, Size, Took};
 use multiclient::{Guest, Journal, Limits, Running, Server, Summary};
 
@@ -57,7 +58,7 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     if let Some(capsules) = options::capsules(flags)? {
         server = server.capsules(capsules);
     }
-    let server = server.start(listeners).map_err(|error| Failure::new(format!("the server cannot start: {error}")))?;
+    let server = server.start(listeners).context("the server cannot start").map_err(Failure::host)?;
     if !flags.operation.quiet {
         introduction.print(&server, flags, began);
     }
