@@ -1,8 +1,8 @@
-//! Where the component's memory comes from: first what it was born with, then what it asks for.
+//! The component's allocator: it uses the memory that the instance starts with first, and then asks for more.
 //!
-//! The allocator of Rust's WASI targets asks for a new page at its first allocation and leaves what the
-//! linker put behind the data unused. To the host a page more is a system call for each client, and
-//! another to take it back.
+//! The allocator of Rust's WASI targets asks for a new page at its first allocation, and leaves what the
+//! linker put after the data unused. For the host a page more is a system call for each client, and another
+//! one to take it back.
 
 #![expect(unsafe_code, reason = "an allocator hands out raw memory")]
 
@@ -45,12 +45,12 @@ unsafe impl GlobalAlloc for Heap {
 
 /// The pages of the instance's memory.
 struct Pages {
-    /// Whether those that it was born with are still to be given out.
+    /// Whether the memory that it started with is still unused.
     born_with: Cell<bool>,
 }
 
 unsafe extern "C" {
-    /// Where the linker's own use of the memory ends. Only its address means anything.
+    /// The end of the linker's part of the memory. Only its address means anything.
     static __heap_base: u8;
 }
 
