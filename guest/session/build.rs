@@ -3,13 +3,13 @@
 use std::env;
 
 /// The guest's stack, in bytes. A session is called, returns, and keeps nothing on the stack. The deepest
-/// call, which sorts a folder of 4,096 entries, gets by with 4 KiB in a release build and traps with 3;
-/// a debug build gets by with 16. The host zeroes the first 32 KiB of an instance's memory for each client
-/// and keeps them: the stack comes first, so whatever it does not need is taken from the heap there.
+/// call, which sorts a portion of 512 entries, needs 4 KiB in a release build and traps with 3; a debug build
+/// needs 16. The host zeroes the first 32 KiB of an instance's memory for each client and keeps them: the
+/// stack comes first, so whatever it does not need is taken from the heap there.
 const STACK: u32 = 16 * 1024;
 
-/// The memory that an instance is born with, in bytes: the stack, the data, and room for a request of the
-/// usual size and its reply, so that most clients never ask for more.
+/// The memory that an instance starts with, in bytes: the stack, the data, and room for a usual request and
+/// its response, so that most clients never ask for more.
 const MEMORY: u32 = 128 * 1024;
 
 fn main() {

@@ -1,8 +1,7 @@
-//! What is published, for components with a standard library: everything beneath a folder that the host
-//! has opened for them.
+//! A published folder, for components with a standard library.
 //!
-//! Rule: only names come in, and a name cannot lead upwards or to a dotfile. That no link leads out of
-//! the folder is the promise of the host that opened it. Outside of a sandbox nobody gives it.
+//! Rule: only names come in, and a name cannot lead upwards or to a dotfile. That no link leads out of the
+//! folder is the promise of the host that opened it. Outside a sandbox nothing prevents it.
 
 use std::cell::RefCell;
 use std::fs::{self, File, FileType, Metadata};
@@ -18,7 +17,7 @@ use multiclient_guest::names::Names;
 /// The most entries of a portion, as the contract has it.
 const PORTION_ENTRIES: u32 = 1_024;
 
-/// How much is read at once.
+/// The number of bytes to read at once.
 pub const PIECE: usize = 64 * 1024;
 
 /// A folder that is published.
@@ -35,11 +34,11 @@ impl Folder {
         Self { root: root.into(), listed: RefCell::new(None) }
     }
 
-    /// Opens what a name stands for. Gives the file too where it is a source.
+    /// Opens what a name stands for. Returns the file, too, if it is a source.
     pub fn open(&self, name: &[u8]) -> Result<(Found, Option<File>), Refusal> {
         let path = self.path(name)?;
         let is_published = |found: FileType| found.is_file() || found.is_dir();
-        // Looked at before it is opened, because opening a FIFO waits for its writer.
+        // Checked before it is opened, because opening a FIFO waits for its writer.
         let found = fs::metadata(&path).map_err(refusal)?;
         if !is_published(found.file_type()) {
             return Err(Refusal::NotFound);
@@ -52,7 +51,7 @@ impl Folder {
         Ok((Found::Source(facts), Some(file)))
     }
 
-    /// Reads a portion of what is in a folder: only what could be opened by name, in order.
+    /// Lists a portion of a folder: only what could be opened by name, in order.
     pub fn list(&self, portion: &Portion) -> Result<Listing, Refusal> {
         let path = self.path(&portion.folder)?;
         let mut listed = self.listed.borrow_mut();
@@ -111,8 +110,8 @@ fn entry(folder: &Path, name: &Name) -> Option<Entry> {
     (is_folder || found.is_file()).then_some(entry)
 }
 
-/// Gives a span of a file to `take`, in pieces of at most [`PIECE`] bytes. Fails where the file ends
-/// before the span does, and where `take` fails.
+/// Passes a span of a file to `take`, at most [`PIECE`] bytes at a time. Fails if the file ends before the
+/// span, and if `take` fails.
 pub fn pass(file: &mut File, span: Span, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut piece = vec![0; PIECE];
     let mut left = span.count;
@@ -131,8 +130,8 @@ pub fn pass(file: &mut File, span: Span, mut take: impl FnMut(&[u8]) -> io::Resu
 
 fn facts(found: &Metadata) -> Facts {
     let size = found.len();
-    // WASI has no inodes: a file that was renamed into place within the same nanosecond, with the same
-    // size, looks the same.
+    // WASI has no inodes: a file that replaces another within the same nanosecond, with the same size, looks
+    // the same.
     let changed = found.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let version = changed.map(|since| format!("{:x}.{:x}-{size:x}", since.as_secs(), since.subsec_nanos()));
     Facts {
@@ -161,9 +160,9 @@ fn refusal(error: io::Error) -> Refusal {
     }
 }
 
-/// How WASI says that links lead in a circle.
+/// The error of WASI for links that lead in a circle.
 const ELOOP: i32 = 32;
-/// How WASI says that a link leads out of the sandbox. A file that may not be read is `EACCES`.
+/// The error of WASI for a link that leads out of the sandbox. A file that may not be read is `EACCES`.
 const EPERM: i32 = 63;
 
 #[cfg(test)]

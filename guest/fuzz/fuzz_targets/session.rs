@@ -41,11 +41,11 @@ fuzz_target!(|input: &[u8]| {
 
     let whole = host.whole(bytes);
     let pieces = bytes.chunks(usize::from(*piece).max(1)).map(|piece| Input::Bytes(piece.to_vec()));
-    let cut = host.live(pieces.clone());
+    let cut = host.run(pieces.clone());
     assert_eq!(whole.text(), cut.text());
     assert_eq!(whole.reports, cut.reports);
     assert_eq!(whole.closed.is_some(), cut.closed.is_some());
-    assert!(host.live(pieces.clone().chain([Input::Finish])).closed.is_some() || bytes.is_empty());
+    assert!(host.run(pieces.clone().chain([Input::Finish])).closed.is_some() || bytes.is_empty());
     let stops = pieces.chain([Input::Turn, Input::Turn, Input::Stop, Input::Finish]);
-    assert!(host.live(stops).closed.is_some() || bytes.is_empty());
+    assert!(host.run(stops).closed.is_some() || bytes.is_empty());
 });

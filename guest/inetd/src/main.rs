@@ -1,19 +1,19 @@
-//! One client on stdin and stdout: for servers that accept clients and start a program for each, such as
+//! One client on stdin and stdout, for servers that accept clients and start a program for each, such as
 //! systemd with `Accept=yes`, `socat` and `s6-tcpserver`.
 //!
-//! It serves the folder that its first argument names, or the root, of what the host has opened for it;
-//! a second argument `--list` lists folders. It ends with its client: with 0 where everything was done
-//! that the session wanted, with 1 and a sentence on stderr where the client or the disk failed.
+//! It serves the folder in its first argument, by default the root, out of what the host has opened for it. A
+//! second argument `--list` enables listings. It exits with its client: with 0 if the session closed in
+//! order, with 1 and a message on stderr if the client or the disk failed.
 //!
-//! Rule: this carries out actions, and knows no HTTP. It is as well a second, small reading of the
-//! contract, to hold the host against.
+//! Rule: this carries out actions and knows no HTTP. It is also a second, small implementation of the
+//! contract to compare the host with.
 
 #[cfg(target_family = "wasm")]
 fn main() -> std::process::ExitCode {
     client::serve()
 }
 
-/// Nobody opens a folder for a program outside of a sandbox, and nothing keeps it in there.
+/// Outside a sandbox nobody opens a folder for it, and nothing keeps it inside.
 #[cfg(not(target_family = "wasm"))]
 #[expect(clippy::print_stderr, reason = "there is nowhere else to say it")]
 fn main() -> std::process::ExitCode {
@@ -38,12 +38,12 @@ mod client {
 
     /// The most bytes of one event, as the contract has it.
     const EVENT: u64 = 16 * 1024;
-    /// How long a client may be silent. As `--idle-timeout` of the server.
+    /// How long a client may be silent, like `--idle-timeout` of the server.
     const IDLE: Duration = Duration::from_secs(60);
-    /// How long what nobody will read is waited for, so that it does not destroy the end of a reply.
+    /// How long to read and discard input after the last response, so that a reset does not destroy its end.
     const LINGER: Duration = Duration::from_secs(1);
 
-    /// Why a life ended before the session said so.
+    /// Why a client was disconnected before the session closed.
     enum Ended {
         Silent,
         Client(String),
@@ -75,7 +75,7 @@ mod client {
         }
     }
 
-    /// Lives a client's life: an event in, a list of actions out, until the session closes.
+    /// Serves the client: an event in, a list of actions out, until the session closes.
     fn live(mut session: Session, folder: &Folder) -> Result<(), Ended> {
         let input = wasip2::cli::stdin::get_stdin();
         let mut output = io::stdout().lock();
@@ -113,7 +113,7 @@ mod client {
                     Action::List(portion) => next = Some(Event::Listed(folder.list(&portion))),
                     // There are no other clients here.
                     Action::Proceed => next = Some(Event::Proceeded),
-                    // A file is all there from the beginning.
+                    // A file is complete from the beginning.
                     Action::Wait(_) => {
                         let (_, window) = open.as_ref().expect("a wait is for the open source");
                         next = Some(Event::Available(*window));
@@ -147,7 +147,7 @@ mod client {
         }
     }
 
-    /// Reads what comes for a short time, and forgets it.
+    /// Reads and discards what comes for a short time.
     fn discard(input: &InputStream) {
         let (comes, late) = (input.subscribe(), subscribe_duration(nanoseconds(LINGER)));
         while !poll(&[&comes, &late]).contains(&1) && input.read(EVENT).is_ok() {}

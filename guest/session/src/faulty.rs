@@ -1,10 +1,10 @@
-//! A session that misbehaves when it is asked to: what the isolation of clients is tested with.
+//! A session that misbehaves on request, for testing the isolation of clients.
 //!
-//! A request whose target begins with `/!` names a [`Fault`], as in `GET /!spin`; some take a name behind
-//! a further slash. A header line `X-Fault` among the operator's settings names one for the constructor.
-//! Everything else is answered as the built-in guest answers it.
+//! A request whose target begins with `/!` names a [`Fault`], as in `GET /!spin`; some take a name after a
+//! further slash. A field `X-Fault` in the operator's settings names a fault of the constructor. Everything
+//! else is answered as by the built-in guest.
 //!
-//! Rule: this is no part of the guest that serves. It is compiled with the feature `faulty` only, into a
+//! Rule: this is not part of the guest that serves. It is compiled with the feature `faulty` only, into a
 //! component of its own.
 
 #![expect(unsafe_code, reason = "a faulty guest does what safe code cannot do")]
@@ -26,19 +26,19 @@ pub(crate) struct Session {
     at: Option<Doing>,
 }
 
-/// What a fault does about events that come later.
+/// What a fault does about later events.
 enum Doing {
     /// Opens, whatever comes of it.
     Busy,
-    /// Asks to be called again, whenever it is called.
+    /// Asks to be called again, every time.
     Restless,
     /// Asks for more, whatever comes.
     Deaf,
-    /// Asks for more, and says each time that it is between two exchanges.
+    /// Asks for more, and claims each time to be between two exchanges.
     Idle,
-    /// Has opened a source, and will pass this much of it, counted from its end.
+    /// Has opened a source, and passes this much of it, counted from its end.
     Outside { before_end: u64, count: u64 },
-    /// Has asked for a name, and tells what came of it.
+    /// Has asked for a name, and reports the result.
     Escape,
 }
 
@@ -85,7 +85,7 @@ impl multiclient_shell::Session for Session {
 }
 
 impl Session {
-    /// Misbehaves. A fault that nobody knows is a trap, which is one too.
+    /// Misbehaves. An unknown fault is a trap.
     fn fail(fault: &[u8], name: Name) -> (Vec<Action>, Option<Doing>) {
         let actions = match fault {
             b"spin" => loop {
@@ -148,7 +148,7 @@ impl Session {
     }
 }
 
-/// The fault that a request asks for, and the name behind it.
+/// The fault that a request asks for, and the name after it.
 fn fault(request: &[u8]) -> Option<(&[u8], &[u8])> {
     let target = request.strip_prefix(b"GET /!")?;
     let target = &target[..target.iter().position(|byte| *byte == b' ')?];
@@ -190,8 +190,8 @@ fn new_handle() {
     unsafe { resource_new(8) };
 }
 
-/// Every canary that is in the memory of this instance, line by line. Takes more memory first, in the hope
-/// that somebody has used it before.
+/// Every canary in the memory of this instance, line by line. It takes more memory first, in case somebody
+/// has used that before.
 fn peek() -> Vec<u8> {
     const MARK: &[u8] = b"canary-";
     const DIGITS: usize = 32;

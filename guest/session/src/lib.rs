@@ -1,4 +1,4 @@
-//! The guest that is built in: the HTTP session, as a component.
+//! The built-in guest: the HTTP session as a component.
 
 #![cfg_attr(target_family = "wasm", no_std)]
 #![cfg(target_family = "wasm")]

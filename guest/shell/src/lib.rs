@@ -1,11 +1,11 @@
-//! The component around a session: the exports of `wit/session.wit`, where its memory comes from, and what
-//! a panic does. It imports nothing.
+//! The component around a session: the exports of `wit/session.wit`, the allocator, and the panic handler. It
+//! imports nothing.
 //!
-//! Rule: this is the only crate that knows of generated bindings, and it decides nothing. It translates
-//! events on the way in and actions on the way out.
+//! Rule: this is the only crate that knows of generated bindings, and it decides nothing. It converts events
+//! on the way in and actions on the way out.
 //!
-//! A guest is a crate for `wasm32-wasip2` of the type `cdylib`, without `std`, that says what its session
-//! is:
+//! A guest is a crate for `wasm32-wasip2` of the type `cdylib`, without `std`, that names the type of its
+//! sessions:
 //!
 //! ```ignore
 //! #![no_std]
@@ -39,10 +39,10 @@ pub mod bindings {
 
 /// One client's session: the `session` of the contract.
 pub trait Session: 'static {
-    /// The session of a client of which nothing is known yet.
+    /// The session of a client that has just connected.
     fn new(settings: Settings) -> Self;
 
-    /// What is to be done about `event`, which happened at `now`.
+    /// What to do about `event`, which happened at `now`.
     fn advance(&mut self, now: Instant, event: Event) -> Vec<Action>;
 }
 
@@ -56,12 +56,12 @@ impl Session for multiclient_guest::Session {
     }
 }
 
-/// Makes the crate that says this once the component whose sessions are of this type.
+/// Makes the crate that uses this, once, the component whose sessions have this type.
 ///
-/// It is what the bindings' own `export!` would write, without the destructor of a session. With one the
-/// component is made of three core modules, because its type has to be there before the module that has
-/// the destructor; without, of one, and an instance costs a fifth less. Nobody would call it: a session
-/// ends with its instance.
+/// It expands to what `export!` of the bindings would, without the destructor of a session. With one, the
+/// component consists of three core modules, because its type has to exist before the module with the
+/// destructor; without, of one, and an instance costs a fifth less. Nobody would call it: a session ends with
+/// its instance.
 #[macro_export]
 macro_rules! component {
     ($session:ty) => {
@@ -131,31 +131,31 @@ macro_rules! component {
     };
 }
 
-// On this target the compiler expects `memcmp` and its like from a C library, which only `std` would link
-// by itself. Of the archive nothing but these is taken.
+// On this target the compiler expects `memcpy` and the like from a C library, which only `std` links by
+// itself. Nothing else is taken from the archive.
 #[link(name = "c")]
 unsafe extern "C" {}
 
-/// A broken invariant ends this client and no other. The host says where it was, from the names in the
-/// binary; formatting a message here would only make every instance larger.
+/// A broken invariant ends this client and no other. The host reports where, from the names in the binary;
+/// formatting a message here would make every instance larger.
 #[panic_handler]
 fn trap(_: &core::panic::PanicInfo<'_>) -> ! {
     core::arch::wasm32::unreachable()
 }
 
-/// How the host gets memory for what it passes in. The canonical ABI asks for a new block with a null
-/// `old`, and never gives one back this way.
+/// Allocates memory for what the host passes in. The canonical ABI requests new blocks with a null `old`, and
+/// never frees one this way.
 ///
-/// The bindings would link a ready-made one, which is found through the archive of the standard
-/// library's build and not in a `no_std` component.
+/// The bindings would link a ready-made version, which is found through the archive of the standard library's
+/// build and not in a `no_std` component.
 ///
 /// # Safety
 ///
-/// `old` is null with an `old_size` of 0, or came from here with just this `old_size` and `align`.
+/// `old` is null with an `old_size` of 0, or was returned from here with this `old_size` and `align`.
 #[unsafe(export_name = "cabi_realloc")]
 unsafe extern "C" fn cabi_realloc(old: *mut u8, old_size: usize, align: usize, new_size: usize) -> *mut u8 {
     if new_size == 0 {
-        // Empty lists have an address too: any that is aligned and not null.
+        // Empty lists have an address, too: any that is aligned and not null.
         return ptr::without_provenance_mut(align);
     }
     // SAFETY: alignments come from the canonical ABI, which has only 1, 2, 4 and 8; sizes from there lie

@@ -1,12 +1,12 @@
-//! Replies for hosts that speak HTTP themselves: the same as on a connection, but for what is the
-//! connection's.
+//! Responses for hosts that speak HTTP themselves: the same as on a connection, except for what belongs to
+//! that.
 
 use multiclient_guest::answer::{Answer, Message, More, Next, Piece, Question};
 use multiclient_guest::contract::{Entry, Event, Found};
 
 use crate::host::{Host, Response};
 
-/// Lets a host in memory answer a question, and puts the body together.
+/// Has the host in memory answer a question, and puts the body together.
 fn ask(host: &Host, method: &str, target: &str, fields: &[(&str, &str)]) -> (Message, Vec<u8>) {
     let fields: Vec<_> = fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
     let question = Question { method, target, fields: &fields };
@@ -46,7 +46,7 @@ fn ask(host: &Host, method: &str, target: &str, fields: &[(&str, &str)]) -> (Mes
 }
 
 #[test]
-fn a_question_has_the_reply_that_it_has_on_a_connection() {
+fn a_question_gets_the_response_that_it_gets_on_a_connection() {
     let mut host = Host::default();
     host.settings.listing = true;
     host.header("X-Of-The-Operator", "yes");
@@ -83,8 +83,8 @@ fn a_question_has_the_reply_that_it_has_on_a_connection() {
         ("GET", "/f.bin", &[("If-Modified-Since", "Fri, 02 Jan 2026 03:04:05 GMT")]),
     ] {
         let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let life = host.whole(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{lines}\r\n").as_bytes());
-        let (mut wired, rest) = Response::read(&life.output, method);
+        let outcome = host.whole(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n{lines}\r\n").as_bytes());
+        let (mut wired, rest) = Response::read(&outcome.output, method);
         assert_eq!(rest, b"");
         wired.fields.retain(|(name, _)| name != "Connection");
         let (message, body) = ask(&host, method, target, fields);
@@ -138,7 +138,7 @@ fn a_folder_of_any_size_is_listed_whole() {
 }
 
 #[test]
-fn what_would_be_no_head_is_refused() {
+fn what_would_not_be_one_header_section_is_rejected() {
     let host = Host::default();
     for (method, target, fields) in [
         ("GET", "/f.bin HTTP/1.1\r\nRange: bytes=0-0\r\nX:", &[][..]),
@@ -163,7 +163,7 @@ fn what_would_be_no_head_is_refused() {
 }
 
 #[test]
-fn what_is_of_the_connection_means_nothing() {
+fn fields_of_the_connection_are_ignored() {
     let mut host = Host::default();
     host.settings.at_capacity = true;
     host.settings.max_exchanges = 1;
@@ -181,7 +181,7 @@ fn what_is_of_the_connection_means_nothing() {
 }
 
 #[test]
-fn a_wrong_event_is_a_failure_of_the_server() {
+fn a_wrong_event_is_an_internal_error() {
     let question = Question { method: "GET", target: "/ten", fields: &[] };
     let Next::Open(_, answer) = Answer::to(&question, Host::default().settings, 0) else { panic!("it opens") };
     let Next::Response(message) = answer.advance(0, Event::Finished) else { panic!("it responses") };

@@ -4,7 +4,7 @@ use std::fs;
 
 use multiclient_guest::contract::{Dialect, Remainder, Settings};
 
-use crate::host::{Host, Input, Life, Response, check_ways, file, get, pattern};
+use crate::host::{Host, Input, Outcome, Response, check_ways, file, get, pattern};
 
 /// One recorded exchange.
 struct Recording {
@@ -74,14 +74,14 @@ fn host() -> Host {
 }
 
 /// The client sends the recorded bytes and then no more.
-fn life(recording: &Recording) -> Life {
+fn outcome(recording: &Recording) -> Outcome {
     let mut host = host();
     host.sources.retain(|name, _| name == recording.source.as_bytes());
-    host.live([Input::Bytes(recording.request.clone()), Input::Finish].into_iter())
+    host.run([Input::Bytes(recording.request.clone()), Input::Finish].into_iter())
 }
 
 #[test]
-fn what_is_sane_is_answered_byte_for_byte() {
+fn sane_responses_are_the_same_byte_for_byte() {
     for case in [
         "get-ok",
         "byte-at-a-time",
@@ -122,32 +122,32 @@ fn what_is_sane_is_answered_byte_for_byte() {
         "http09-blank",
     ] {
         let recording = Recording::read(case);
-        let life = life(&recording);
-        let output = &life.output;
-        assert_eq!(output.len(), recording.length, "{case}: {}", life.text());
+        let outcome = outcome(&recording);
+        let output = &outcome.output;
+        assert_eq!(output.len(), recording.length, "{case}: {}", outcome.text());
         if recording.whole {
-            assert_eq!(life.text(), String::from_utf8_lossy(&recording.response), "{case}");
+            assert_eq!(outcome.text(), String::from_utf8_lossy(&recording.response), "{case}");
         } else {
-            assert!(output.starts_with(&recording.response), "{case}: {}", life.text());
+            assert!(output.starts_with(&recording.response), "{case}: {}", outcome.text());
             assert_eq!(Response::read(output, "GET").0.body, pattern(2500), "{case}");
         }
-        assert!(life.closed.is_some(), "{case}: the original leaves its clients hanging");
+        assert!(outcome.closed.is_some(), "{case}: the original leaves its clients hanging");
     }
 }
 
 #[test]
-fn who_goes_silent_before_the_end_of_a_head_is_not_answered() {
+fn half_a_header_section_gets_no_response() {
     for case in ["partial-then-halfclose", "silent-client"] {
         let recording = Recording::read(case);
         let inputs = [recording.request, Vec::new()].into_iter().filter(|bytes| !bytes.is_empty());
-        let life = host().live(inputs.map(Input::Bytes).chain([Input::Finish]));
-        assert_eq!((life.text().as_str(), life.closed), ("", Some(Remainder::Nothing)), "{case}");
+        let outcome = host().run(inputs.map(Input::Bytes).chain([Input::Finish]));
+        assert_eq!((outcome.text().as_str(), outcome.closed), ("", Some(Remainder::Nothing)), "{case}");
     }
 }
 
 /// Where the original's answer is a defect.
 #[test]
-fn what_is_not_sane_is_answered_as_the_rfcs_have_it() {
+fn other_responses_follow_the_rfcs() {
     for (case, method, status) in [
         ("head", "HEAD", 200),
         ("post", "POST", 405),
@@ -175,18 +175,18 @@ fn what_is_not_sane_is_answered_as_the_rfcs_have_it() {
         ("two-hosts", "GET", 400),
     ] {
         let recording = Recording::read(case);
-        let life = life(&recording);
-        let (response, _) = Response::read(&life.output, method);
+        let outcome = outcome(&recording);
+        let (response, _) = Response::read(&outcome.output, method);
         assert_eq!((response.status, response.complete), (status, true), "{case}");
-        assert_ne!(life.output, recording.response, "{case}");
-        assert!(life.closed.is_some(), "{case}");
+        assert_ne!(outcome.output, recording.response, "{case}");
+        assert!(outcome.closed.is_some(), "{case}");
     }
 }
 
 #[test]
-fn a_client_of_http_1_0_gets_no_chunks() {
-    let life = host().whole(b"GET /f.bin HTTP/1.0\r\n\r\n");
-    let (response, _) = Response::read(&life.output, "GET");
+fn an_http_1_0_client_gets_no_chunks() {
+    let outcome = host().whole(b"GET /f.bin HTTP/1.0\r\n\r\n");
+    let (response, _) = Response::read(&outcome.output, "GET");
     assert_eq!((response.field("Transfer-Encoding"), response.field("Content-Length")), (None, Some("2500")));
 }
 
@@ -198,16 +198,16 @@ fn a_body_of_many_chunks_takes_many_lists() {
         for extra in [0, 1] {
             let bytes = pattern(kib * 1024 + extra);
             host.publish("long", file(&bytes));
-            let life = check_ways(&host, get("/long", "").as_bytes());
-            let (response, rest) = Response::read(&life.output, "GET");
+            let outcome = check_ways(&host, get("/long", "").as_bytes());
+            let (response, rest) = Response::read(&outcome.output, "GET");
             assert_eq!((response.body, response.complete, rest), (bytes, true, &b""[..]));
-            assert_eq!(life.reports.len(), 1);
+            assert_eq!(outcome.reports.len(), 1);
         }
     }
 }
 
 #[test]
-fn refusals_have_the_originals_words() {
+fn errors_are_the_same_byte_for_byte() {
     for (path, expected) in [
         (
             "/secret",

@@ -18,7 +18,7 @@ fn check(lines: &str, status: u16) {
 
 /// Section 13.1.2.
 #[test]
-fn a_copy_with_one_of_the_tags_is_good() {
+fn a_copy_with_a_matching_tag_is_valid() {
     check("If-None-Match: \"v10\"", 304);
     check("If-None-Match: W/\"v10\"", 304);
     check("If-None-Match: \"a\", W/\"b,c\" ,,\"v10\"", 304);
@@ -32,7 +32,7 @@ fn a_copy_with_one_of_the_tags_is_good() {
 
 /// Section 13.1.1.
 #[test]
-fn only_a_strong_tag_proves_that_nothing_changed() {
+fn if_match_needs_a_strong_tag() {
     check("If-Match: \"v10\"", 200);
     check("If-Match: \"a\", \"v10\"", 200);
     check("If-Match: *", 200);
@@ -58,7 +58,7 @@ fn dates_are_compared_by_the_second() {
 
 /// Section 13.2.2.
 #[test]
-fn conditions_are_judged_in_their_order() {
+fn conditions_are_evaluated_in_order() {
     check(&format!("If-Match: \"v10\"\nIf-Unmodified-Since: {EARLIER}"), 200);
     check("If-Match: \"other\"\nIf-None-Match: \"v10\"", 412);
     check("If-Match: \"v10\"\nIf-None-Match: \"v10\"", 304);
@@ -86,7 +86,7 @@ fn a_range_applies_only_to_the_same_bytes() {
 
 /// Sections 8.8.1 and 8.8.2.2.
 #[test]
-fn what_may_change_within_the_same_second_is_not_proof() {
+fn a_source_that_changed_just_now_has_only_weak_validators() {
     let mut host = Host::default();
     host.sources.get_mut(&b"ten"[..]).expect("ten").facts.modified = Some(NOW - 500);
     check_in(&host, "If-None-Match: \"v10\"", 304);
@@ -98,7 +98,7 @@ fn what_may_change_within_the_same_second_is_not_proof() {
 
 /// A download of a file with a time in the future can be resumed.
 #[test]
-fn a_time_in_the_future_is_not_just_now() {
+fn a_time_in_the_future_does_not_weaken_validators() {
     let mut host = Host::default();
     host.sources.get_mut(&b"ten"[..]).expect("ten").facts.modified = Some(NOW + 31_536_000_000);
     check_in(&host, "Range: bytes=0-1\nIf-Range: \"v10\"", 206);
@@ -106,7 +106,7 @@ fn a_time_in_the_future_is_not_just_now() {
 }
 
 #[test]
-fn a_source_of_which_nothing_is_known_meets_only_conditions_that_ask_for_nothing() {
+fn a_source_without_validators_matches_only_a_star() {
     let mut host = Host::default();
     let facts = &mut host.sources.get_mut(&b"ten"[..]).expect("ten").facts;
     (facts.modified, facts.version) = (None, String::new());
@@ -119,7 +119,7 @@ fn a_source_of_which_nothing_is_known_meets_only_conditions_that_ask_for_nothing
 }
 
 #[test]
-fn conditions_mean_nothing_where_there_is_nothing() {
+fn conditions_are_ignored_on_404() {
     let response = response_of(&Host::default(), &get("/nothing", "If-Match: \"x\"\r\nIf-None-Match: *\r\n"));
     assert_eq!(response.status, 404);
 }

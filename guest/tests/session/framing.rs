@@ -1,24 +1,24 @@
-//! Where a request ends, and what is wrong with it (RFC 9112).
+//! Where a request ends, and what can be wrong with it (RFC 9112).
 
 use crate::host::{Host, Response, check_ways, response_of};
 
-/// The request is refused with this status, and the connection ends.
+/// The request gets this status, and the connection is closed.
 #[track_caller]
 fn refused(request: &str, status: u16) {
-    let life = check_ways(&Host::default(), request.as_bytes());
-    let (response, rest) = Response::read(&life.output, "GET");
+    let outcome = check_ways(&Host::default(), request.as_bytes());
+    let (response, rest) = Response::read(&outcome.output, "GET");
     assert_eq!((response.status, rest), (status, &b""[..]), "{request:?}");
     assert_eq!(response.field("Connection"), Some("close"));
-    assert!(life.closed.is_some(), "{request:?}");
+    assert!(outcome.closed.is_some(), "{request:?}");
 }
 
-/// The request is answered with this status, and so is the one after it.
+/// The request gets this status, and the one after it is answered, too.
 #[track_caller]
 fn answered(request: &str, status: u16) {
-    let life = check_ways(&Host::default(), request.as_bytes());
-    let (response, rest) = Response::read(&life.output, "GET");
+    let outcome = check_ways(&Host::default(), request.as_bytes());
+    let (response, rest) = Response::read(&outcome.output, "GET");
     assert_eq!((response.status, rest), (status, &b""[..]), "{request:?}");
-    assert_eq!(life.closed, None, "{request:?}");
+    assert_eq!(outcome.closed, None, "{request:?}");
 }
 
 fn with(lines: &str) -> String {
@@ -27,7 +27,7 @@ fn with(lines: &str) -> String {
 
 /// Section 2.2.
 #[test]
-fn lines_end_with_crlf_and_with_nothing_else() {
+fn lines_end_with_crlf_only() {
     refused("GET /ten HTTP/1.1\nHost: a\n\n", 400);
     refused("GET /ten HTTP/1.1\r\nHost: a\n\r\n", 400);
     refused("GET /ten HTTP/1.1\r\nHost: a\r\nX: b\rc\r\n\r\n", 400);
@@ -67,7 +67,7 @@ fn a_request_line_is_three_words_with_single_blanks() {
 
 /// Sections 2.3 and 9110-2.5.
 #[test]
-fn versions_are_written_as_they_are_and_minor_ones_do_not_matter() {
+fn minor_versions_do_not_matter_and_other_majors_are_rejected() {
     answered("GET /ten HTTP/1.2\r\nHost: a\r\n\r\n", 200);
     answered("GET /ten HTTP/1.9\r\nHost: a\r\n\r\n", 200);
     for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/3.1"] {
@@ -81,7 +81,7 @@ fn versions_are_written_as_they_are_and_minor_ones_do_not_matter() {
 
 /// Section 3.2.
 #[test]
-fn targets_have_the_form_that_their_method_asks_for() {
+fn a_target_has_the_form_that_its_method_requires() {
     answered("GET http://a/ten HTTP/1.1\r\nHost: other\r\n\r\n", 200);
     answered("GET HTTPS://a:1/ten?x HTTP/1.1\r\nHost: other\r\n\r\n", 200);
     answered("GET http://[fe80::1%25eth0]:8080/ten HTTP/1.1\r\nHost: a\r\n\r\n", 200);
@@ -113,7 +113,7 @@ fn targets_have_the_form_that_their_method_asks_for() {
 
 /// Section 3.2: missing, double, invalid.
 #[test]
-fn there_is_one_host() {
+fn there_is_exactly_one_valid_host() {
     for host in [
         "a",
         "a:80",
@@ -180,7 +180,7 @@ fn a_field_is_a_token_a_colon_and_a_value_without_controls() {
 }
 
 #[test]
-fn a_head_is_bounded() {
+fn a_header_section_is_bounded() {
     let fields = |count: usize| "X: y\r\n".repeat(count - 1);
     answered(&with(&fields(100)), 200);
     refused(&with(&fields(101)), 431);
@@ -199,7 +199,7 @@ fn a_head_is_bounded() {
 
 /// Sections 6.1 to 6.3, 9110-8.6.
 #[test]
-fn a_body_is_framed_in_one_way_or_refused() {
+fn a_body_is_framed_in_one_way_or_rejected() {
     answered(&[&with("Content-Length: 5\r\n"), "hello"].concat(), 200);
     answered(&[&with("Content-Length:\t005 \r\n"), "hello"].concat(), 200);
     answered(&with("Content-Length: 0\r\n"), 200);
@@ -268,7 +268,7 @@ fn a_chunked_body_is_read_to_its_end() {
 }
 
 #[test]
-fn a_body_is_bounded_in_data_and_in_all_else() {
+fn a_body_is_bounded_in_data_and_in_overhead() {
     let long = "x".repeat(64 * 1024);
     answered(&[&with("Content-Length: 65536\r\n"), long.as_str()].concat(), 200);
     refused(&with("Content-Length: 65537\r\n"), 413);
@@ -285,10 +285,10 @@ fn a_body_is_bounded_in_data_and_in_all_else() {
 
 /// Section 9110-10.1.1.
 #[test]
-fn who_waits_for_a_word_gets_it() {
+fn a_client_that_expects_continue_gets_it() {
     let request = with("Content-Length: 5\r\nExpect: 100-Continue\r\n");
-    let life = check_ways(&Host::default(), [&request, "hello"].concat().as_bytes());
-    let (interim, rest) = Response::read(&life.output, "GET");
+    let outcome = check_ways(&Host::default(), [&request, "hello"].concat().as_bytes());
+    let (interim, rest) = Response::read(&outcome.output, "GET");
     assert_eq!(interim.head, "HTTP/1.1 100 Continue\r\n\r\n");
     assert_eq!(Response::read(rest, "GET").0.status, 200);
     assert_eq!(Host::default().whole(request.as_bytes()).text(), "HTTP/1.1 100 Continue\r\n\r\n");
@@ -302,7 +302,7 @@ fn who_waits_for_a_word_gets_it() {
 
 /// Section 9110-9.1.
 #[test]
-fn known_methods_are_refused_and_unknown_ones_not_implemented() {
+fn known_methods_are_not_allowed_and_unknown_ones_not_implemented() {
     for method in ["POST", "PUT", "DELETE", "PATCH", "PROPFIND", "TRACE"] {
         let response = response_of(&Host::default(), &format!("{method} /ten HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!((response.status, response.field("Allow")), (405, Some("GET, HEAD, OPTIONS")), "{method}");
@@ -313,7 +313,7 @@ fn known_methods_are_refused_and_unknown_ones_not_implemented() {
 }
 
 #[test]
-fn a_body_that_nobody_reads_ends_the_connection() {
+fn an_unread_body_closes_the_connection() {
     for lines in [
         "Content-Length: 9999999999\r\n",
         "Transfer-Encoding: chunked\r\n",

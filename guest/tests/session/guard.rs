@@ -1,11 +1,11 @@
-//! What a guard is told, and what becomes of what it says.
+//! Guards: what they see, and what follows from their decision.
 
 use multiclient_guest::contract::Dialect;
 use multiclient_guest::{Asked, Denied};
 
 use crate::host::{Host, Response, get, response_of};
 
-/// Lets in who says the word once, keeps `/ten` from everybody, and asks others for it.
+/// Admits requests with the word, keeps `GET /ten` from everybody, and challenges others.
 fn doorkeeper(asked: &Asked<'_>) -> Result<(), Denied> {
     let mut words = asked.fields("x-word");
     match (words.next(), words.next()) {
@@ -20,7 +20,7 @@ fn guarded() -> Host {
 }
 
 #[test]
-fn who_says_the_word_is_answered_as_ever() {
+fn an_admitted_request_gets_the_usual_response() {
     let (guarded, open) = (guarded(), Host::default());
     for lines in ["X-Word: please\r\n", "x-word:please\r\n", "A: b\r\nX-WORD: \t please \r\nRange: bytes=0-3\r\n"] {
         assert_eq!(
@@ -32,7 +32,7 @@ fn who_says_the_word_is_answered_as_ever() {
 }
 
 #[test]
-fn who_does_not_is_told_what_is_missing_and_nothing_is_opened() {
+fn a_rejected_request_gets_a_challenge_and_nothing_is_opened() {
     for lines in
         ["", "X-Word:\r\n", "X-Word: Please\r\n", "X-Word: please\r\nX-Word: please\r\n", "X-Words: please\r\n"]
     {
@@ -50,14 +50,14 @@ fn who_does_not_is_told_what_is_missing_and_nothing_is_opened() {
 }
 
 #[test]
-fn what_is_there_and_what_is_not_are_refused_alike() {
+fn rejection_does_not_reveal_what_exists() {
     let host = guarded();
     assert_eq!(response_of(&host, &get("/f.bin", "")), response_of(&host, &get("/nothing", "")));
     assert_eq!(response_of(&host, &get("/ten", "X-Word: please\r\n")).status, 403);
 }
 
 #[test]
-fn every_request_of_a_connection_is_judged() {
+fn every_request_of_a_connection_is_checked() {
     let host = guarded();
     let requests = [get("/f.bin", "X-Word: please\r\n"), get("/f.bin", ""), get("/film.mp4", "X-Word: please\r\n")];
     let mut output = &host.whole(requests.concat().as_bytes()).output[..];
@@ -70,7 +70,7 @@ fn every_request_of_a_connection_is_judged() {
 }
 
 #[test]
-fn a_body_is_no_request() {
+fn a_request_within_a_body_does_not_count() {
     let host = guarded();
     let inner = get("/f.bin", "X-Word: please\r\n");
     let outer = get("/film.mp4", &format!("Content-Length: {}\r\n", inner.len())) + &inner;
@@ -79,7 +79,7 @@ fn a_body_is_no_request() {
 }
 
 #[test]
-fn other_methods_and_heads_are_judged_too() {
+fn other_methods_are_checked_too() {
     let host = guarded();
     for method in ["HEAD", "OPTIONS", "POST", "BREW"] {
         let request = format!("{method} /f.bin HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -90,7 +90,7 @@ fn other_methods_and_heads_are_judged_too() {
 }
 
 #[test]
-fn a_full_server_does_not_ask_for_a_password() {
+fn a_full_server_does_not_ask_for_credentials() {
     let mut host = guarded();
     host.settings.at_capacity = true;
     assert_eq!(response_of(&host, &get("/f.bin", "")).status, 503);

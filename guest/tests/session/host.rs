@@ -90,9 +90,9 @@ impl Default for Host {
     }
 }
 
-/// A client's life, as seen from outside.
+/// What a client and the log see of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Life {
+pub(crate) struct Outcome {
     pub(crate) output: Vec<u8>,
     pub(crate) reports: Vec<Exchange>,
     pub(crate) opened: Vec<Vec<u8>>,
@@ -105,7 +105,7 @@ pub(crate) struct Life {
     pub(crate) closed: Option<Remainder>,
 }
 
-impl Life {
+impl Outcome {
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.output).into_owned()
     }
@@ -131,34 +131,34 @@ impl Host {
         self.settings.headers.push(Field { name: name.into(), value: value.into() });
     }
 
-    /// Lives a client's life that sends these bytes in one piece, as far as 16 KiB are one.
-    pub(crate) fn whole(&self, bytes: &[u8]) -> Life {
-        self.live(bytes.chunks(16 * 1024).map(|piece| Input::Bytes(piece.to_vec())))
+    /// Runs a client that sends these bytes at once, in pieces of up to 16 KiB.
+    pub(crate) fn whole(&self, bytes: &[u8]) -> Outcome {
+        self.run(bytes.chunks(16 * 1024).map(|piece| Input::Bytes(piece.to_vec())))
     }
 
-    pub(crate) fn byte_by_byte(&self, bytes: &[u8]) -> Life {
-        self.live(bytes.iter().map(|byte| Input::Bytes(vec![*byte])))
+    pub(crate) fn byte_by_byte(&self, bytes: &[u8]) -> Outcome {
+        self.run(bytes.iter().map(|byte| Input::Bytes(vec![*byte])))
     }
 
-    pub(crate) fn live(&self, inputs: impl Iterator<Item = Input>) -> Life {
+    pub(crate) fn run(&self, inputs: impl Iterator<Item = Input>) -> Outcome {
         let mut inputs: VecDeque<Input> = inputs.skip_while(|input| matches!(input, Input::Turn)).collect();
         let settings = self.settings.clone();
         let mut session = match self.guard {
             Some(guard) => Session::guarded(settings, guard),
             None => Session::new(settings),
         };
-        let mut life = Life::default();
+        let mut outcome = Outcome::default();
         let mut open: Option<Open> = None;
         let mut event = match inputs.pop_front() {
             Some(Input::Bytes(bytes)) => Event::Received(bytes),
             Some(Input::Finish) => Event::Finished,
             Some(Input::Stop) => Event::Stopping,
             Some(Input::Turn) => unreachable!("left out before"),
-            None => return life,
+            None => return outcome,
         };
         loop {
             let actions = session.advance(self.now, event);
-            let wait = self.carry_out(actions, &mut life, &mut open);
+            let wait = self.carry_out(actions, &mut outcome, &mut open);
             if let (Some(Input::Turn), false) = (inputs.front(), matches!(wait, Action::Receive(_) | Action::Close(_)))
             {
                 inputs.pop_front();
@@ -179,23 +179,23 @@ impl Host {
             }
             event = match wait {
                 Action::Receive(phase) => {
-                    life.phase = Some(phase);
+                    outcome.phase = Some(phase);
                     match inputs.pop_front() {
                         Some(Input::Bytes(bytes)) => Event::Received(bytes),
                         Some(Input::Finish) => Event::Finished,
                         Some(Input::Stop | Input::Turn) => unreachable!("looked at before"),
-                        None => return life,
+                        None => return outcome,
                     }
                 }
                 Action::Open(name) => {
                     let found = self.open(&name, &mut open);
-                    life.opened.push(name);
+                    outcome.opened.push(name);
                     Event::Opened(found)
                 }
                 Action::List(portion) => {
-                    let vanished = self.vanishes_after == Some(life.listed.len());
+                    let vanished = self.vanishes_after == Some(outcome.listed.len());
                     let listed = if vanished { Err(Refusal::NotFound) } else { self.list(&portion) };
-                    life.listed.push(portion);
+                    outcome.listed.push(portion);
                     Event::Listed(listed)
                 }
                 Action::Proceed => Event::Proceeded,
@@ -203,8 +203,8 @@ impl Host {
                     Event::Available(open.as_mut().expect("a wait is for the open source").grow(offset))
                 }
                 Action::Close(remainder) => {
-                    life.closed = Some(remainder);
-                    return life;
+                    outcome.closed = Some(remainder);
+                    return outcome;
                 }
                 other => panic!("{other:?} does not wait"),
             };
@@ -212,29 +212,29 @@ impl Host {
     }
 
     /// Carries out a list of actions as the contract has it, and gives back the last.
-    fn carry_out(&self, mut actions: Vec<Action>, life: &mut Life, open: &mut Option<Open>) -> Action {
+    fn carry_out(&self, mut actions: Vec<Action>, outcome: &mut Outcome, open: &mut Option<Open>) -> Action {
         assert!(actions.len() <= 64, "a list has at most 64 actions, not {}", actions.len());
         let last = actions.pop().expect("a list is never empty");
-        let before = life.output.len();
+        let before = outcome.output.len();
         for action in actions {
             match action {
                 Action::Send(bytes) => {
                     assert!(bytes.len() <= 1024 * 1024, "a send is at most 1 MiB");
-                    life.output.extend_from_slice(&bytes);
+                    outcome.output.extend_from_slice(&bytes);
                 }
                 Action::Pass(span) => {
                     let open = open.as_ref().expect("a pass is from the open source");
                     let window = open.window;
                     assert!(window.start <= span.offset && span.end() <= window.end, "{span:?} is within {window:?}");
                     let bytes = &open.source.bytes[span.offset as usize..span.end() as usize];
-                    life.output.extend_from_slice(bytes);
+                    outcome.output.extend_from_slice(bytes);
                 }
-                Action::Report(exchange) => life.reports.push(exchange),
+                Action::Report(exchange) => outcome.reports.push(exchange),
                 other => panic!("{other:?} waits, and is not the last"),
             }
         }
-        life.sent.push(life.output.len() - before);
-        life.phase = None;
+        outcome.sent.push(outcome.output.len() - before);
+        outcome.phase = None;
         last
     }
 
@@ -387,23 +387,23 @@ impl Response {
     }
 }
 
-/// What follows a row, to see that nothing is out of step.
+/// A second request after a row, to see that nothing is out of step.
 const SECOND: &str = "GET /ten HTTP/1.1\r\nHost: second\r\n\r\n";
 
 /// Runs a request in all three ways and gives back its response.
 #[track_caller]
 pub(crate) fn response_of(host: &Host, request: &str) -> Response {
-    let life = check_ways(host, request.as_bytes());
+    let outcome = check_ways(host, request.as_bytes());
     let method = request.trim_start().split(' ').next().expect("a method");
-    let (response, rest) = Response::read(&life.output, method);
+    let (response, rest) = Response::read(&outcome.output, method);
     assert_eq!(rest, b"", "one response to one request");
     response
 }
 
-/// Runs bytes whole, byte by byte, and with a second request behind them. Whether there is an answer to
-/// the second depends on whether the session has closed, and on nothing else.
+/// Runs bytes at once, byte by byte, and followed by a second request. That one is answered if and only if
+/// the session has not closed.
 #[track_caller]
-pub(crate) fn check_ways(host: &Host, request: &[u8]) -> Life {
+pub(crate) fn check_ways(host: &Host, request: &[u8]) -> Outcome {
     let whole = host.whole(request);
     let pieces = host.byte_by_byte(request);
     assert_eq!(whole.text(), pieces.text(), "whole and byte by byte");

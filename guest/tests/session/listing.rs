@@ -2,7 +2,7 @@
 
 use multiclient_guest::contract::{Entry, Refusal, Remainder, Settings};
 
-use crate::host::{BEFORE, Host, Input, Life, NOW, Response, check_ways, get, response_of};
+use crate::host::{BEFORE, Host, Input, NOW, Outcome, Response, check_ways, get, response_of};
 
 fn entry(name: &str, folder: bool, size: u64) -> Entry {
     Entry { name: name.into(), folder, size, modified: Some(BEFORE) }
@@ -119,18 +119,18 @@ fn a_folder_of_any_size_is_listed_whole_and_in_order_in_every_form() {
 }
 
 #[test]
-fn neither_more_than_a_portion_nor_more_than_a_piece_is_held() {
+fn a_listing_is_read_in_portions_and_sent_in_pieces() {
     let host = large(1_300);
-    let life = host.whole(get("/sub/", "").as_bytes());
-    assert!(life.sent.iter().all(|sent| *sent < 40 * 1024), "{:?}", life.sent);
-    assert!(life.listed.iter().all(|portion| portion.limit == 512 && portion.folder == b"sub"));
-    assert_eq!(life.listed.len(), 3);
-    assert_eq!(life.listed[0].after, b"");
-    assert!(life.listed[1].after.starts_with(b"000511") && life.listed[2].after.starts_with(b"001023"));
+    let outcome = host.whole(get("/sub/", "").as_bytes());
+    assert!(outcome.sent.iter().all(|sent| *sent < 40 * 1024), "{:?}", outcome.sent);
+    assert!(outcome.listed.iter().all(|portion| portion.limit == 512 && portion.folder == b"sub"));
+    assert_eq!(outcome.listed.len(), 3);
+    assert_eq!(outcome.listed[0].after, b"");
+    assert!(outcome.listed[1].after.starts_with(b"000511") && outcome.listed[2].after.starts_with(b"001023"));
 }
 
 #[test]
-fn what_is_in_several_pieces_is_in_chunks_or_ends_with_the_connection() {
+fn a_long_listing_is_chunked_or_ends_with_the_connection() {
     let host = large(600);
     let new = response_of(&host, &get("/sub/", ""));
     assert_eq!((new.field("Transfer-Encoding"), new.field("Content-Length")), (Some("chunked"), None));
@@ -151,18 +151,18 @@ fn head_reads_one_portion_and_promises_what_get_sends() {
     }
 }
 
-fn broken(host: &Host, request: &str) -> (Response, Life) {
-    let life = host.whole(request.as_bytes());
-    assert_eq!((life.closed, life.reports.len()), (Some(Remainder::Nothing), 1));
-    (Response::read(&life.output, "GET").0, life)
+fn broken(host: &Host, request: &str) -> (Response, Outcome) {
+    let outcome = host.whole(request.as_bytes());
+    assert_eq!((outcome.closed, outcome.reports.len()), (Some(Remainder::Nothing), 1));
+    (Response::read(&outcome.output, "GET").0, outcome)
 }
 
 #[test]
 fn a_folder_that_cannot_be_read_to_its_end_does_not_look_complete() {
     let mut host = large(600);
     host.vanishes_after = Some(1);
-    let (response, life) = broken(&host, &get("/sub/", ""));
-    assert_eq!((response.status, response.complete, life.listed.len()), (200, false, 2));
+    let (response, outcome) = broken(&host, &get("/sub/", ""));
+    assert_eq!((response.status, response.complete, outcome.listed.len()), (200, false, 2));
 }
 
 /// A host in which the cursor does not move would have the session go on for ever.
@@ -170,8 +170,8 @@ fn a_folder_that_cannot_be_read_to_its_end_does_not_look_complete() {
 fn a_portion_that_does_not_continue_the_listing_ends_it() {
     let mut host = large(600);
     host.cursor_sticks = true;
-    let (response, life) = broken(&host, &get("/sub/", ""));
-    assert_eq!((response.complete, life.listed.len()), (false, 2));
+    let (response, outcome) = broken(&host, &get("/sub/", ""));
+    assert_eq!((response.complete, outcome.listed.len()), (false, 2));
 }
 
 #[test]
@@ -181,10 +181,10 @@ fn a_listing_goes_on_when_the_server_stops_and_is_the_last() {
         let mut inputs = vec![Input::Bytes(get("/sub/", "").into())];
         inputs.extend((0..stop).map(|_| Input::Turn));
         inputs.push(Input::Stop);
-        let life = host.live(inputs.into_iter());
-        let (response, _) = Response::read(&life.output, "GET");
+        let outcome = host.run(inputs.into_iter());
+        let (response, _) = Response::read(&outcome.output, "GET");
         assert!(response.complete, "{stop}");
-        assert_eq!(life.closed, Some(Remainder::Nothing), "{stop}");
+        assert_eq!(outcome.closed, Some(Remainder::Nothing), "{stop}");
     }
 }
 
@@ -199,7 +199,7 @@ fn a_folder_that_is_not_there_or_cannot_be_listed_is_refused() {
 }
 
 #[test]
-fn a_folder_is_sorted_as_asked_where_it_fits_one_portion() {
+fn a_folder_that_fits_one_portion_is_sorted_as_requested() {
     let at = |name: &str, size, time| Entry { modified: Some(BEFORE + time), ..entry(name, false, size) };
     let host = host(vec![at("a", 3, 2), at("b", 1, 3), at("c", 3, 1), entry("y", true, 0), entry("z", true, 0)]);
     for (query, expected) in [
@@ -280,7 +280,7 @@ fn a_playlist_has_the_media_files_of_a_folder_with_urls_that_work_anywhere() {
 }
 
 #[test]
-fn a_playlist_can_be_had_of_a_folder_that_has_an_index() {
+fn a_folder_with_an_index_has_a_playlist_too() {
     let mut host = small();
     host.folders.insert(b"page".to_vec(), vec![entry("a.mp3", false, 1)]);
     assert_eq!(page(&host, "/page/"), "<p>index\n");
@@ -292,8 +292,8 @@ fn a_playlist_can_be_had_of_a_folder_that_has_an_index() {
 
 #[test]
 fn a_page_loads_nothing_and_runs_nothing() {
-    let life = check_ways(&small(), get("/sub/", "").as_bytes());
-    let (response, _) = Response::read(&life.output, "GET");
+    let outcome = check_ways(&small(), get("/sub/", "").as_bytes());
+    let (response, _) = Response::read(&outcome.output, "GET");
     let policy = response.field("Content-Security-Policy").expect("a policy");
     assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
     assert!(!policy.contains("unsafe"), "{policy}");

@@ -1,8 +1,8 @@
-//! Sources that are not whole: live ones, growing ones, and the end of what was.
+//! Sources that are not complete: live ones, growing ones, and the rest of a live one that has ended.
 
 use multiclient_guest::contract::{Remainder, Window};
 
-use crate::host::{Host, Input, Life, Response, Source, file, get, pattern, response_of};
+use crate::host::{Host, Input, Outcome, Response, Source, file, get, pattern, response_of};
 
 fn window(start: u64, end: u64) -> Window {
     Window { start, end, is_final: false }
@@ -24,7 +24,7 @@ fn host(windows: &[Window]) -> Host {
 }
 
 #[test]
-fn what_comes_is_sent_in_chunks_until_it_ends() {
+fn a_growing_source_is_sent_in_chunks_until_it_ends() {
     let host = host(&[window(0, 0), window(0, 10), window(5, 300), last(5, 300)]);
     let response = response_of(&host, &get("/live.ts", ""));
     assert_eq!(
@@ -43,7 +43,7 @@ fn a_client_begins_where_the_window_begins() {
 }
 
 #[test]
-fn a_client_of_http_1_0_reads_until_the_end_of_the_connection() {
+fn an_http_1_0_client_reads_until_the_connection_ends() {
     let response =
         response_of(&host(&[window(0, 10), last(0, 20)]), "GET /live.ts HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     assert_eq!(response.field("Transfer-Encoding"), None);
@@ -52,12 +52,12 @@ fn a_client_of_http_1_0_reads_until_the_end_of_the_connection() {
 }
 
 #[test]
-fn who_falls_behind_sees_that_something_is_missing() {
+fn a_client_that_falls_behind_can_tell() {
     for request in [get("/live.ts", ""), "GET /live.ts HTTP/1.0\r\n\r\n".into()] {
-        let life: Life = host(&[window(0, 10), window(11, 20)]).whole(request.as_bytes());
-        let (response, _) = Response::read(&life.output, "GET");
+        let outcome: Outcome = host(&[window(0, 10), window(11, 20)]).whole(request.as_bytes());
+        let (response, _) = Response::read(&outcome.output, "GET");
         assert_eq!(response.body, pattern(10));
-        assert_eq!(life.closed, Some(Remainder::Nothing));
+        assert_eq!(outcome.closed, Some(Remainder::Nothing));
         if request.contains("HTTP/1.1") {
             assert!(!response.complete);
         }
@@ -80,20 +80,20 @@ fn a_large_window_is_passed_in_bounded_pieces() {
 
 /// Without the byte by byte: this is a lot of bytes.
 fn response_of_once(host: &Host) -> Response {
-    let life = host.whole(get("/live.ts", "").as_bytes());
-    let (response, rest) = Response::read(&life.output, "GET");
+    let outcome = host.whole(get("/live.ts", "").as_bytes());
+    let (response, rest) = Response::read(&outcome.output, "GET");
     assert_eq!(rest, b"");
     response
 }
 
 #[test]
-fn a_head_does_not_wait_for_anything() {
+fn head_does_not_wait_for_a_live_source() {
     let response = response_of(&host(&[window(0, 0)]), "HEAD /live.ts HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(response.field("Transfer-Encoding"), Some("chunked"));
 }
 
 #[test]
-fn a_part_that_is_there_can_be_had_before_the_size_is_known() {
+fn a_part_in_the_window_can_be_requested_before_the_size_is_known() {
     let host = host(&[window(10, 20), last(10, 20)]);
     let response = response_of(&host, &get("/live.ts", "Range: bytes=10-19\r\n"));
     assert_eq!((response.status, response.field("Content-Range")), (206, Some("bytes 10-19/*")));
@@ -107,7 +107,7 @@ fn a_part_that_is_there_can_be_had_before_the_size_is_known() {
 }
 
 #[test]
-fn the_end_of_what_was_has_a_length_and_no_ranges() {
+fn the_rest_of_an_ended_live_source_has_a_length_and_no_ranges() {
     let response = response_of(&host(&[last(10, 20)]), &get("/live.ts", ""));
     assert_eq!((response.field("Content-Length"), response.field("Accept-Ranges")), (Some("10"), None));
     assert_eq!((response.field("Cache-Control"), response.field("ETag")), (Some("no-store"), None));
@@ -118,8 +118,8 @@ fn the_end_of_what_was_has_a_length_and_no_ranges() {
 fn a_stream_goes_on_when_the_server_stops_and_is_the_last() {
     let host = host(&[window(0, 0), last(0, 20)]);
     let inputs = [Input::Bytes(get("/live.ts", "").into()), Input::Stop];
-    let life = host.live(inputs.into_iter());
-    let (response, _) = Response::read(&life.output, "GET");
+    let outcome = host.run(inputs.into_iter());
+    let (response, _) = Response::read(&outcome.output, "GET");
     assert_eq!((response.body, response.complete), (pattern(20), true));
-    assert_eq!(life.closed, Some(Remainder::Nothing));
+    assert_eq!(outcome.closed, Some(Remainder::Nothing));
 }

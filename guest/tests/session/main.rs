@@ -1,8 +1,7 @@
 //! What the session promises, row by row.
 //!
-//! A small host in memory carries out what the session wants, watches that it keeps the contract, and
-//! collects what a client would see. Every row runs whole, byte by byte, and with a second request
-//! behind it.
+//! A host in memory carries out the actions, checks that the session keeps the contract, and collects what a
+//! client would see. Every row runs at once, byte by byte, and followed by a second request.
 
 mod answer;
 mod compat;
@@ -10,7 +9,6 @@ mod conditions;
 mod connection;
 mod framing;
 mod guard;
-mod heads;
 mod host;
 mod listing;
 mod live;
@@ -19,3 +17,4 @@ mod negotiation;
 mod player;
 mod properties;
 mod ranges;
+mod wire;

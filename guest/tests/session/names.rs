@@ -1,4 +1,4 @@
-//! From a target to what is sent for it.
+//! From a target to the source for it.
 
 use multiclient_guest::contract::Entry;
 
@@ -40,7 +40,7 @@ fn a_folder_is_its_index() {
 }
 
 #[test]
-fn an_index_that_is_a_folder_is_none() {
+fn a_folder_is_not_an_index() {
     let mut host = Host::default();
     host.folders.insert(b"sub/index.html".to_vec(), Vec::new());
     check(&host, "/sub/", 404, "404 Not Found\n");
@@ -61,7 +61,7 @@ fn a_folder_without_its_slash_is_redirected() {
 }
 
 #[test]
-fn the_root_leads_to_the_only_source_there_is() {
+fn the_root_redirects_to_the_only_source() {
     let mut host = Host::default();
     host.settings.home = Some(b"sp ace.mp4".to_vec());
     redirected(&host, "/", 302, "/sp%20ace.mp4");
@@ -70,7 +70,7 @@ fn the_root_leads_to_the_only_source_there_is() {
 }
 
 #[test]
-fn what_is_asked_for_is_opened_and_nothing_else() {
-    let life = check_ways(&Host::default(), get("/ten", "Accept-Encoding: gzip, br\r\n").as_bytes());
-    assert_eq!(life.opened, [b"ten"]);
+fn only_the_requested_source_is_opened() {
+    let outcome = check_ways(&Host::default(), get("/ten", "Accept-Encoding: gzip, br\r\n").as_bytes());
+    assert_eq!(outcome.opened, [b"ten"]);
 }

@@ -4,8 +4,8 @@ use crate::host::{BEFORE, Host, Response, check_ways, file, get, response_of};
 
 fn ask(path: &str, lines: &str) -> (Response, Vec<String>) {
     let request = get(path, lines);
-    let life = check_ways(&Host::default(), request.as_bytes());
-    let opened = life.opened.iter().map(|name| String::from_utf8_lossy(name).into_owned());
+    let outcome = check_ways(&Host::default(), request.as_bytes());
+    let opened = outcome.opened.iter().map(|name| String::from_utf8_lossy(name).into_owned());
     (response_of(&Host::default(), &request), opened.collect())
 }
 
@@ -18,7 +18,7 @@ fn check(path: &str, lines: &str, opened: &[&str], coding: Option<&str>, body: &
 }
 
 #[test]
-fn a_sibling_is_sent_for_who_takes_it() {
+fn a_sibling_is_sent_to_clients_that_accept_it() {
     let gzip = Some("gzip");
     // The original is looked at, too: the sibling may be older.
     let (br, gz) = (["style.css.br", "style.css", "style.css.br"], ["style.css.gz", "style.css", "style.css.gz"]);
@@ -35,7 +35,7 @@ fn a_sibling_is_sent_for_who_takes_it() {
 }
 
 #[test]
-fn who_says_nothing_gets_the_bare_source_and_opens_nothing_else() {
+fn without_accept_encoding_only_the_original_is_opened() {
     check("/style.css", "", &["style.css"], None, "a { color: red }");
     check("/style.css", "Accept-Encoding: identity;q=0\r\n", &["style.css"], None, "a { color: red }");
     let (response, _) = ask("/style.css", "");
@@ -52,7 +52,7 @@ fn parts_and_media_are_never_compressed() {
 }
 
 #[test]
-fn a_sibling_that_cannot_be_read_does_no_harm() {
+fn an_unreadable_sibling_is_skipped() {
     let mut host = Host::default();
     host.sources.remove(&b"style.css.br"[..]);
     for refusal in ["forbidden", "folder"] {
@@ -72,12 +72,12 @@ fn a_sibling_that_cannot_be_read_does_no_harm() {
 #[test]
 fn a_sibling_that_is_older_than_its_original_or_empty_does_not_count() {
     let ask = |host: &Host| {
-        let life = check_ways(host, get("/style.css", "Accept-Encoding: br\r\n").as_bytes());
-        let (response, _) = Response::read(&life.output, "GET");
+        let outcome = check_ways(host, get("/style.css", "Accept-Encoding: br\r\n").as_bytes());
+        let (response, _) = Response::read(&outcome.output, "GET");
         (
             response.field("Content-Encoding").is_some(),
             String::from_utf8(response.body).expect("text"),
-            life.opened.len(),
+            outcome.opened.len(),
         )
     };
     let (bare, compressed) = ("a { color: red }".to_owned(), "brotli".to_owned());
@@ -103,7 +103,7 @@ fn a_sibling_that_is_older_than_its_original_or_empty_does_not_count() {
 }
 
 #[test]
-fn a_sibling_without_an_original_is_sent_to_who_takes_it() {
+fn a_sibling_without_an_original_is_sent_to_clients_that_accept_it() {
     let mut host = Host::default();
     host.sources.remove(&b"style.css"[..]);
     let response = response_of(&host, &get("/style.css", "Accept-Encoding: br\r\n"));
@@ -120,7 +120,7 @@ fn the_operators_type_does_not_hide_the_coding() {
 }
 
 #[test]
-fn the_head_of_a_request_with_a_range_is_that_of_the_whole() {
+fn head_ignores_ranges_when_it_looks_for_siblings() {
     let lines = "Accept-Encoding: gzip\r\nRange: bytes=0-1\r\n";
     let head = get("/style.css", lines).replacen("GET", "HEAD", 1);
     let response = response_of(&Host::default(), &head);

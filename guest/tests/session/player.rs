@@ -51,7 +51,7 @@ fn a_media_file_has_a_page_with_a_player() {
 }
 
 #[test]
-fn what_is_not_media_is_sent_as_it_is() {
+fn other_files_have_no_page() {
     let mut host = host(None);
     for (target, body) in
         [("/ten?play", "0123456789"), ("/style.css?play", "a { color: red }"), ("/page/?play", "<p>index\n")]
@@ -97,7 +97,7 @@ fn a_source_that_cannot_be_opened_has_no_page() {
 }
 
 #[test]
-fn the_head_of_a_page_is_that_of_the_get() {
+fn head_of_a_page_is_get_without_the_body() {
     let host = host(Some("a/b/c d.webm"));
     for target in ["/", "/a/b/e:f.mp3?play"] {
         let get = get(target, BROWSER);

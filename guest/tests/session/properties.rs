@@ -5,7 +5,7 @@ use multiclient_guest::contract::{Dialect, Entry, Event, Remainder, Settings};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::host::{Host, Input, Life, NOW, Response, Source, file, pattern};
+use crate::host::{Host, Input, NOW, Outcome, Response, Source, file, pattern};
 
 fn host(dialect: Dialect) -> Host {
     let settings = Settings { dialect, listing: true, pages: true, reports: true, ..Settings::default() };
@@ -136,36 +136,36 @@ fn pieces(bytes: &[u8], cuts: &[prop::sample::Index]) -> Vec<Input> {
 }
 
 /// What the client would see, and how the log would read.
-fn seen(life: Life) -> (String, Vec<String>, bool) {
-    let reports = life.reports.iter().map(|report| format!("{report:?}")).collect();
-    (life.text(), reports, life.closed.is_some())
+fn seen(outcome: Outcome) -> (String, Vec<String>, bool) {
+    let reports = outcome.reports.iter().map(|report| format!("{report:?}")).collect();
+    (outcome.text(), reports, outcome.closed.is_some())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_split_of_the_bytes_gives_the_same_replies(
+    fn any_split_of_the_bytes_gives_the_same_responses(
         dialect in dialects(),
         bytes in anything(),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
     ) {
         let host = host(dialect);
         let whole = seen(host.whole(&bytes));
-        prop_assert_eq!(&whole, &seen(host.live(pieces(&bytes, &cuts).into_iter())));
+        prop_assert_eq!(&whole, &seen(host.run(pieces(&bytes, &cuts).into_iter())));
         prop_assert_eq!(&whole, &seen(host.byte_by_byte(&bytes)));
     }
 
     #[test]
-    fn no_reply_contradicts_itself(dialect in dialects(), bytes in anything()) {
+    fn no_response_contradicts_itself(dialect in dialects(), bytes in anything()) {
         let host = host(dialect);
-        let life = host.live([Input::Bytes(bytes), Input::Finish].into_iter());
-        let methods = life.reports.iter().map(|report| match report.request.starts_with("HEAD ") {
+        let outcome = host.run([Input::Bytes(bytes), Input::Finish].into_iter());
+        let methods = outcome.reports.iter().map(|report| match report.request.starts_with("HEAD ") {
             true => "HEAD",
             false => "GET",
         });
-        let statuses = life.reports.iter().map(|report| report.status);
-        let mut rest = &life.output[..];
+        let statuses = outcome.reports.iter().map(|report| report.status);
+        let mut rest = &outcome.output[..];
         for (method, status) in methods.zip(statuses) {
             let response = loop {
                 let (response, after) = Response::read(rest, method);
@@ -185,11 +185,11 @@ proptest! {
         }
         // A word to go on may come before a body that never does.
         prop_assert!(rest.is_empty() || rest == b"HTTP/1.1 100 Continue\r\n\r\n");
-        prop_assert!(life.closed.is_some());
+        prop_assert!(outcome.closed.is_some());
     }
 
     #[test]
-    fn a_server_that_stops_at_any_moment_still_gives_whole_replies(
+    fn a_server_that_stops_at_any_moment_completes_its_responses(
         bytes in conversation(),
         cut in any::<prop::sample::Index>(),
         home in any::<bool>(),
@@ -205,10 +205,10 @@ proptest! {
             .chain(vec![Input::Turn; turns])
             .chain([Input::Stop, second, Input::Finish])
             .filter(|input| !matches!(input, Input::Bytes(bytes) if bytes.is_empty())).collect();
-        let life = host.live(inputs.into_iter());
-        prop_assert!(life.closed.is_some());
-        let mut rest = &life.output[..];
-        for report in &life.reports {
+        let outcome = host.run(inputs.into_iter());
+        prop_assert!(outcome.closed.is_some());
+        let mut rest = &outcome.output[..];
+        for report in &outcome.reports {
             let method = if report.request.starts_with("HEAD ") { "HEAD" } else { "GET" };
             let response = loop {
                 let (response, after) = Response::read(rest, method);
@@ -222,7 +222,7 @@ proptest! {
     }
 
     #[test]
-    fn events_that_answer_nothing_end_the_session(bytes in anything()) {
+    fn unexpected_events_end_the_session(bytes in anything()) {
         let mut session = Session::new(Settings::default());
         session.advance(NOW, Event::Received(bytes));
         session.advance(NOW, Event::Listed(Err(multiclient_guest::contract::Refusal::Failed)));
@@ -250,10 +250,10 @@ proptest! {
         let mut host = host(Dialect::Standard);
         host.portion = portion;
         host.folders.insert(b"f".to_vec(), (0..count).map(entry).collect());
-        let life = host.whole(format!("{form}\r\nHost: a\r\n\r\n").as_bytes());
-        let (response, rest) = Response::read(&life.output, "GET");
+        let outcome = host.whole(format!("{form}\r\nHost: a\r\n\r\n").as_bytes());
+        let (response, rest) = Response::read(&outcome.output, "GET");
         prop_assert!(response.complete && rest.is_empty());
-        prop_assert_eq!(life.listed.len() as u64, count.div_ceil(portion as u64).max(1));
+        prop_assert_eq!(outcome.listed.len() as u64, count.div_ceil(portion as u64).max(1));
         let body = String::from_utf8_lossy(&response.body).into_owned();
         let mut rest = body.as_str();
         for number in 0..count {
@@ -263,7 +263,7 @@ proptest! {
 }
 
 #[test]
-fn a_session_closes_with_unread_when_it_is_told_nonsense() {
+fn a_session_closes_after_an_event_that_it_did_not_ask_for() {
     let mut session = Session::new(Settings::default());
     let actions = session.advance(NOW, Event::Opened(Err(multiclient_guest::contract::Refusal::Failed)));
     assert_eq!(actions, [multiclient_guest::contract::Action::Close(Remainder::Unread)]);

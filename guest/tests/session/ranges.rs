@@ -1,4 +1,4 @@
-//! Ranges on the wire (RFC 9110 section 14). How a `Range` is read is tested where it is read.
+//! Ranges on the wire (RFC 9110 section 14). Unit tests of `request::range` cover how a `Range` is read.
 
 use crate::host::{Host, Response, get, response_of};
 
@@ -55,7 +55,7 @@ fn sixteen_parts_fit_into_one_list_and_seventeen_are_the_whole() {
 
 /// Section 15.5.17.
 #[test]
-fn what_is_not_there_is_refused_with_the_size() {
+fn a_range_without_bytes_is_416_with_the_size() {
     for (path, value, range) in [
         ("/ten", "bytes=10-", "bytes */10"),
         ("/ten", "bytes=-0", "bytes */10"),

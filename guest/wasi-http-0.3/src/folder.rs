@@ -1,7 +1,7 @@
-//! What is published: everything beneath the folder that the host has opened as `/`.
+//! A published folder: everything beneath the folder that the host has opened as `/`.
 //!
-//! Rule: only names come in, and a name cannot lead upwards or to a dotfile. That no link leads out of
-//! the folder is the promise of the host that opened it.
+//! Rule: only names come in, and a name cannot lead upwards or to a dotfile. That no link leads out of the
+//! folder is the promise of the host that opened it.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -23,7 +23,7 @@ use wasip3::wit_bindgen::rt::async_support::StreamWriter;
 /// The most entries of a portion, as the contract has it.
 const PORTION_ENTRIES: u32 = 1_024;
 
-/// How much is read at once.
+/// The number of bytes to read at once.
 const PIECE: usize = 64 * 1024;
 
 /// A folder that is published.
@@ -34,17 +34,17 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// The folder that the host has opened as the root. None: it has not.
+    /// The folder that the host has opened as the root. None if it has not.
     pub(crate) fn root() -> Option<Self> {
         let opened = get_directories().into_iter().find(|(_, path)| path == "/");
         opened.map(|(root, _)| Self { root, listed: Cell::new(None) })
     }
 
-    /// Opens what a name stands for. Gives the file too where it is a source.
+    /// Opens what a name stands for. Returns the file, too, if it is a source.
     pub(crate) async fn open(&self, name: &[u8]) -> Result<(Found, Option<Descriptor>), Refusal> {
         let path = path(name)?;
         let (follow, read) = (PathFlags::SYMLINK_FOLLOW, DescriptorFlags::READ);
-        // Looked at before it is opened, because opening a FIFO waits for its writer.
+        // Checked before it is opened, because opening a FIFO waits for its writer.
         let found = self.root.stat_at(follow, path.clone()).await.map_err(refusal)?;
         match found.type_ {
             DescriptorType::Directory => Ok((Found::Folder, None)),
@@ -57,7 +57,7 @@ impl Folder {
         }
     }
 
-    /// Reads a portion of what is in a folder: only what could be opened by name, in order.
+    /// Lists a portion of a folder: only what could be opened by name, in order.
     pub(crate) async fn list(&self, portion: &Portion) -> Result<Listing, Refusal> {
         let (follow, read) = (PathFlags::SYMLINK_FOLLOW, DescriptorFlags::READ);
         let path = path(&portion.folder)?;
@@ -116,7 +116,7 @@ async fn entry(folder: &Descriptor, name: &Name) -> Option<Entry> {
     Some(Entry { name: name.clone(), folder: is_folder, size: if is_folder { 0 } else { found.size }, modified })
 }
 
-/// Writes a span of a file, in pieces of at most [`PIECE`] bytes. Whether all of it was there and taken.
+/// Writes a span of a file, at most [`PIECE`] bytes at a time. Returns whether all of it was there and taken.
 pub(crate) async fn pass(file: &Descriptor, span: Span, output: &mut StreamWriter<u8>) -> bool {
     let (mut input, _result) = file.read_via_stream(span.offset);
     let mut left = span.count;
@@ -156,14 +156,14 @@ fn facts(found: &DescriptorStat) -> Facts {
     }
 }
 
-/// A time as the contract has it. None: it was before 1970.
+/// A time as in the contract. None if it was before 1970.
 pub(crate) fn instant(time: system_clock::Instant) -> Option<Instant> {
     u64::try_from(time.seconds).ok()?.checked_mul(1_000)?.checked_add(u64::from(time.nanoseconds / 1_000_000))
 }
 
 fn refusal(error: ErrorCode) -> Refusal {
     match error {
-        // `NotPermitted` is how a sandbox says that a link leads out of it.
+        // `NotPermitted` is the error of a sandbox for a link that leads out of it.
         ErrorCode::NoEntry
         | ErrorCode::NotDirectory
         | ErrorCode::Loop

@@ -48,7 +48,7 @@ impl wasip3::exports::http::handler::Guest for Component {
         let folder = Folder::root().ok_or(ErrorCode::ConfigurationError)?;
         let (message, file) = answer(&request, &folder).await;
         let fields = Fields::from_list(&message.fields).map_err(|_| ErrorCode::InternalError(None))?;
-        // No trailers, also where nobody gets to say so.
+        // No trailers, unless something goes wrong.
         let (end, trailers) = wit_future::new(|| Ok(None));
         let status = message.status;
         let contents = if message.body.is_empty() {
@@ -100,16 +100,17 @@ fn target(request: &Request) -> String {
     }
 }
 
-/// Writes a body, and whether it is whole: where it is not, the host must not let it look so to its client.
+/// Writes a body. If it cannot be completed, the host is told, so that it does not look complete to its
+/// client.
 async fn send(mut output: StreamWriter<u8>, message: Message, file: Option<Descriptor>, folder: Folder, end: End) {
     if write(&mut output, message, file, &folder).await {
         return;
     }
-    // What the host does not want to know, it has found out itself.
+    // A host that does not listen has found out itself.
     let _ = end.write(Err(ErrorCode::InternalError(None))).await;
 }
 
-/// Writes a body. Whether all of it was there and taken.
+/// Writes a body. Returns whether all of it was there and taken.
 async fn write(output: &mut StreamWriter<u8>, message: Message, file: Option<Descriptor>, folder: &Folder) -> bool {
     for piece in message.body {
         let taken = match (piece, &file) {

@@ -1,4 +1,4 @@
-//! What a component without a standard library has to bring: an allocator, and how the host gets memory.
+//! What a component without a standard library needs: an allocator, and memory for the host.
 
 #![expect(unsafe_code, reason = "the canonical ABI speaks in raw pointers")]
 
@@ -8,19 +8,19 @@ use core::ptr;
 #[global_allocator]
 static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-/// How the host gets memory for what it passes in. The canonical ABI asks for a new block with a null
-/// `old`, and never gives one back this way.
+/// Allocates memory for what the host passes in. The canonical ABI requests new blocks with a null `old`, and
+/// never frees one this way.
 ///
-/// The bindings would link a ready-made one, which is found through the archive of the standard
-/// library's build and not in a `no_std` component.
+/// The bindings would link a ready-made version, which is found through the archive of the standard library's
+/// build and not in a `no_std` component.
 ///
 /// # Safety
 ///
-/// `old` is null with an `old_size` of 0, or came from here with just this `old_size` and `align`.
+/// `old` is null with an `old_size` of 0, or was returned from here with this `old_size` and `align`.
 #[unsafe(export_name = "cabi_realloc")]
 unsafe extern "C" fn cabi_realloc(old: *mut u8, old_size: usize, align: usize, new_size: usize) -> *mut u8 {
     if new_size == 0 {
-        // Empty lists have an address too: any that is aligned and not null.
+        // Empty lists have an address, too: any that is aligned and not null.
         return ptr::without_provenance_mut(align);
     }
     // SAFETY: alignments come from the canonical ABI, which has only 1, 2, 4 and 8; sizes from there lie

@@ -30,7 +30,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Component {
         let (message, file) = answer(&request, &folder);
         match header_section(&message) {
             Some(header_section) => send(header_section, message, file, &folder, response),
-            // Never: what the core writes is a header section.
+            // Unreachable: what the core writes is a valid header section.
             None => ResponseOutparam::set(response, Err(ErrorCode::InternalError(None))),
         }
     }
@@ -85,7 +85,7 @@ fn send(
     folder: &Folder,
     response: ResponseOutparam,
 ) {
-    // Taken also where there is none: jco wants to have it before the header section is sent.
+    // Taken even if there is none: jco needs it before the header section is sent.
     let body = header_section.body().expect("a body is taken once");
     ResponseOutparam::set(response, Ok(header_section));
     let mut output = body.write().expect("a body is written once");
@@ -97,9 +97,9 @@ fn send(
     let sent = sent.and_then(|()| message.rest.as_mut().map_or(Ok(()), |rest| send_rest(rest, folder, &mut output)));
     let sent = sent.and_then(|()| Write::flush(&mut output));
     drop(output);
-    // A body that is not finished is how the host learns that it is not whole, and its client from it.
+    // An unfinished body tells the host, and the host its client, that it is not complete.
     if sent.is_ok() {
-        // It may miss what the header section promises for HEAD. The response is complete all the same.
+        // It may lack what the header section promises for HEAD. The response is complete all the same.
         let _ = OutgoingBody::finish(body, None);
     }
 }

@@ -1,5 +1,5 @@
-//! A guest as somebody writes it who thinks of nothing: with a standard library, with messages on stdout
-//! and stderr, with a look at the environment and at files. It answers everything with what it found.
+//! A guest that uses the standard library without a second thought: output on stdout and stderr, the
+//! environment, files. It answers every request with what it found.
 
 #![cfg(target_family = "wasm")]
 

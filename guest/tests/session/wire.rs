@@ -1,17 +1,17 @@
-//! The exact heads, as they go over the wire.
+//! Exact responses, as they go over the wire.
 
 use crate::host::{Host, NOW, check_ways, get, response_of};
 
-/// Both are written with plain line ends; those of the head become CRLF.
+/// Request and response are written with plain line ends; those of the header section become CRLF.
 #[track_caller]
 fn check(host: &Host, request: &str, expected: &str) {
-    let life = check_ways(host, request.as_bytes());
+    let outcome = check_ways(host, request.as_bytes());
     let (head, body) = expected.split_once("\n\n").expect("a head ends with an empty line");
-    assert_eq!(life.text(), format!("{}\r\n\r\n{body}", head.replace('\n', "\r\n")));
+    assert_eq!(outcome.text(), format!("{}\r\n\r\n{body}", head.replace('\n', "\r\n")));
 }
 
 #[test]
-fn a_file_is_sent_with_all_that_is_known_of_it() {
+fn a_file_has_a_type_validators_and_ranges() {
     check(
         &Host::default(),
         &get("/ten", ""),
@@ -29,7 +29,7 @@ X-Content-Type-Options: nosniff
 }
 
 #[test]
-fn a_head_is_that_of_the_get_without_the_body() {
+fn head_is_get_without_the_body() {
     let host = Host::default();
     for path in ["/ten", "/film.mp4", "/nothing", "/page", "/page/", "/style.css", "/empty", "/secret"] {
         let get = response_of(&host, &get(path, "Range: bytes=0-1\r\n").replace("Range", "X-Range"));
@@ -39,7 +39,7 @@ fn a_head_is_that_of_the_get_without_the_body() {
 }
 
 #[test]
-fn what_is_not_there_is_said_in_plain_text_or_in_html() {
+fn an_error_is_in_plain_text_or_html() {
     check(
         &Host::default(),
         &get("/nothing", ""),
@@ -58,7 +58,7 @@ X-Content-Type-Options: nosniff
 }
 
 #[test]
-fn a_part_says_which() {
+fn a_part_has_its_range() {
     check(
         &Host::default(),
         &get("/ten", "Range: bytes=2-4\r\n"),
@@ -77,7 +77,7 @@ X-Content-Type-Options: nosniff
 }
 
 #[test]
-fn a_malformed_request_is_answered_and_the_connection_closed() {
+fn a_malformed_request_gets_a_response_and_a_close() {
     check(
         &Host::default(),
         "GET /ten HTTP/1.1\r\n\r\n",
@@ -94,7 +94,7 @@ Connection: close
 }
 
 #[test]
-fn a_good_copy_is_not_sent_again() {
+fn a_valid_copy_is_not_sent_again() {
     check(
         &Host::default(),
         &get("/style.css", "If-None-Match: \"v16\"\r\n"),
@@ -109,7 +109,7 @@ Vary: Accept-Encoding
 }
 
 #[test]
-fn a_refused_method_is_told_which_there_are() {
+fn a_known_method_gets_405_with_allow() {
     check(
         &Host::default(),
         "POST /ten HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -126,7 +126,7 @@ X-Content-Type-Options: nosniff
 }
 
 #[test]
-fn a_preflight_is_answered_when_other_sites_are_let_in() {
+fn a_preflight_is_answered_if_cors_is_set() {
     let mut host = Host::default();
     host.settings.cors = Some("https://example.org".into());
     check(
@@ -154,7 +154,7 @@ Vary: Origin
 }
 
 #[test]
-fn options_says_the_methods_and_nothing_of_other_sites_by_itself() {
+fn options_lists_methods_and_says_nothing_about_cors_by_default() {
     for target in ["*", "/ten", "/nothing"] {
         check(
             &Host::default(),
@@ -170,7 +170,7 @@ X-Content-Type-Options: nosniff
 }
 
 #[test]
-fn the_operators_lines_replace_ours_but_cannot_contradict_the_reply() {
+fn the_operators_fields_replace_ours_but_cannot_contradict_the_response() {
     let mut host = Host::default();
     host.header("server", "mine");
     host.header("content-type", "video/x-mine");
@@ -208,7 +208,7 @@ fn playlists_are_revalidated_each_time() {
 }
 
 #[test]
-fn the_operators_media_type_goes_before_the_names() {
+fn the_operators_media_type_takes_precedence() {
     let mut host = Host::default();
     let film = host.sources.get_mut(&b"film.mp4"[..]).expect("a film");
     film.facts.media_type = Some("video/mp2t".into());
@@ -216,7 +216,7 @@ fn the_operators_media_type_goes_before_the_names() {
 }
 
 #[test]
-fn what_changed_just_now_has_a_weak_tag_and_nothing_is_younger_than_now() {
+fn a_change_within_a_second_of_now_has_a_weak_tag() {
     let mut host = Host::default();
     for (modified, tag, date) in [
         (NOW - 1_000, "\"v10\"", "Fri, 02 Jan 2026 03:04:04 GMT"),
@@ -235,7 +235,7 @@ fn what_changed_just_now_has_a_weak_tag_and_nothing_is_younger_than_now() {
 }
 
 #[test]
-fn what_is_not_known_is_not_said() {
+fn unknown_validators_are_left_out() {
     let mut host = Host::default();
     let facts = &mut host.sources.get_mut(&b"ten"[..]).expect("ten").facts;
     (facts.modified, facts.version) = (None, String::new());
@@ -253,7 +253,7 @@ fn each_refusal_has_its_status() {
 }
 
 #[test]
-fn a_full_server_says_when_to_come_back_and_closes() {
+fn a_full_server_says_when_to_retry_and_closes() {
     let mut host = Host::default();
     host.settings.at_capacity = true;
     for request in [get("/ten", ""), "POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\n".into()] {
