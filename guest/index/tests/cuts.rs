@@ -28,6 +28,22 @@ fn marks_are_the_same_whole_and_byte_by_byte() {
 }
 
 #[test]
+fn beginnings_are_told_the_same_whenever_they_are_asked_for() {
+    for beginning in [
+        b"\x40\0\0\0ftyp\x10\0".as_slice(),
+        b"ID3\x04\0\0\0\0\0\x02..one line of text, which is long enough for a join or two\nand another",
+        b"ID3 is what MP3 files begin with\nas this does",
+        b"Good morning: not a packet\n",
+        b"RIFFraff\n",
+        b"--not-a-boundary\nof anything\n",
+        b"OggS",
+        b"",
+    ] {
+        marks_do_not_depend_on(&[1], beginning);
+    }
+}
+
+#[test]
 fn a_header_cut_into_single_bytes_is_the_same_header() {
     for (name, source) in STREAMS {
         let whole = Host::of(source, Limits::default(), [LARGEST_PIECE]).runs().remove(0).header;
