@@ -29,7 +29,11 @@ fn marks_are_the_same_whole_and_byte_by_byte() {
 
 #[test]
 fn beginnings_are_told_the_same_whenever_they_are_asked_for() {
+    let long_line = [b"--x\nLong: ".as_slice(), &[b'y'; 1_100], b"\nContent-Type: image/jpeg\n\n"].concat();
+    let long_delimiter = [b"--x".as_slice(), &[b' '; 100], b"\nContent-Type: image/jpeg\n\n"].concat();
     for beginning in [
+        long_line.as_slice(),
+        &long_delimiter,
         b"\x40\0\0\0ftyp\x10\0".as_slice(),
         b"ID3\x04\0\0\0\0\0\x02..one line of text, which is long enough for a join or two\nand another",
         b"ID3 is what MP3 files begin with\nas this does",
