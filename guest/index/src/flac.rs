@@ -199,26 +199,12 @@ impl FrameHeader {
             _ => return None,
         };
         let [_, _, sizes, format, first_of_number, ..] = *bytes else { return Some(Err(LEAST)) };
-        let (block_size, sample_rate) = (sizes >> 4, sizes & 0x0F);
-        let number_length = match first_of_number.leading_ones() {
-            0 => 1,
-            ones @ 2..=7 => ones as usize,
-            _ => return None,
-        };
-        let block_size_length = match block_size {
-            6 => 1,
-            7 => 2,
-            _ => 0,
-        };
-        let sample_rate_length = match sample_rate {
-            12 => 1,
-            13 | 14 => 2,
-            _ => 0,
-        };
-        if block_size == 0 || sample_rate == 15 || format >> 4 > 10 || format & 1 != 0 {
+        let number_length = number_length(first_of_number)?;
+        let (block_size, sample_rate, channels) = (sizes >> 4, sizes & 0x0F, format >> 4);
+        if block_size == 0 || sample_rate == 15 || channels > 10 || format & 1 != 0 {
             return None;
         }
-        let length = 4 + number_length + block_size_length + sample_rate_length + 1;
+        let length = 4 + number_length + extra_length(block_size, sample_rate) + 1;
         if bytes.len() < length {
             return Some(Err(length));
         }
@@ -229,10 +215,8 @@ impl FrameHeader {
         Some(Ok(Self {
             length,
             sample_rate: read_sample_rate(sample_rate, &mut rest)?,
-            channels: match format >> 4 {
-                independent @ 0..=7 => independent + 1,
-                _ => 2,
-            },
+            // Up to eight channels by themselves, or two that are told from one another.
+            channels: if channels < 8 { channels + 1 } else { 2 },
             bits_per_sample: read_sample_size(format >> 1 & 7)?,
             number,
             step: if has_fixed_size { 1 } else { block_size },
@@ -244,6 +228,26 @@ impl FrameHeader {
             && self.sample_rate.is_none_or(|rate| rate == info.sample_rate)
             && self.bits_per_sample.is_none_or(|bits| bits == info.bits_per_sample)
     }
+}
+
+/// How many bytes a coded number has that begins with this one.
+fn number_length(first: u8) -> Option<usize> {
+    match first.leading_ones() {
+        0 => Some(1),
+        ones @ 2..=7 => Some(ones as usize),
+        _ => None,
+    }
+}
+
+/// How many bytes follow the number for a size and a rate that are not in the tables.
+fn extra_length(block_size: u8, sample_rate: u8) -> usize {
+    let for_size = usize::from(block_size.checked_sub(5).filter(|code| *code < 3).unwrap_or_default());
+    let for_rate = match sample_rate {
+        12 => 1,
+        13 | 14 => 2,
+        _ => 0,
+    };
+    for_size + for_rate
 }
 
 /// A number as UTF-8 would code it (section 9.1.5).

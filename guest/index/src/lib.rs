@@ -16,9 +16,10 @@
 //! use multiclient_index::{Index, Limits, Mark};
 //!
 //! let mut index = Index::new(Limits::default());
-//! let progress = index.advance(b"first line\nsecond line of the log, which is a little longer\nthird");
+//! let progress = index.advance(b"a log of lines that are a little longer than joins have to be apart\nthe next");
 //! assert!(matches!(&progress.marks[0], Mark::Header(header) if header.format == "lines"));
-//! assert!(matches!(&progress.marks[1], Mark::Join(join) if join.offset == 11));
+//! assert!(matches!(&progress.marks[1], Mark::Join(join) if join.offset == 0));
+//! assert!(matches!(&progress.marks[2], Mark::Join(join) if join.offset == 68));
 //! ```
 
 #![no_std]

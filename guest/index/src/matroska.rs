@@ -276,7 +276,8 @@ impl Document {
         match id {
             id::EBML => {
                 self.ebml = whole.to_vec();
-                self.is_webm = Elements(content).any(|child| child.id == id::DOC_TYPE && child.content == b"webm");
+                self.is_webm =
+                    Elements(content).any(|child| child.id == id::DOC_TYPE && text(child.content) == b"webm");
             }
             id::INFO => self.add_info(content),
             _ => {
@@ -329,6 +330,11 @@ impl Track {
         };
         Self { number: unsigned(id::TRACK_NUMBER), is_video: unsigned(id::TRACK_TYPE) == VIDEO }
     }
+}
+
+/// A string, which zeros may follow (RFC 8794, section 7.4).
+fn text(content: &[u8]) -> &[u8] {
+    content.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// Goes on with the first child of an element.

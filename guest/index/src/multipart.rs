@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use crate::format::{Format, Next, Parser, Probe, Step, Unit};
 use crate::mark::Header;
 use crate::out::Out;
+use crate::search::find_byte;
 
 /// Another producer's parts replace those before, as long as it has the same boundary.
 pub(crate) static FORMAT: Format = Format { probe, parser: |_| Box::new(Multipart::default()), signature: None };
@@ -24,21 +25,37 @@ const LONGEST_LINE: usize = 1_024;
 
 /// A delimiter, and a header that says that a picture follows.
 fn probe(bytes: &[u8]) -> Probe {
-    let Some((delimiter, mut rest)) = split_line(bytes) else {
-        let may_be = bytes.len() < LONGEST_DELIMITER && Probe::magic(bytes, b"--") != Probe::No;
-        return if may_be { Probe::Pending } else { Probe::No };
+    if Probe::magic(bytes, b"--") != Probe::Yes {
+        return Probe::magic(bytes, b"--");
+    }
+    let (delimiter, mut rest) = match bounded_line(bytes, LONGEST_DELIMITER) {
+        Ok(split) => split,
+        Err(probe) => return probe,
     };
     if boundary(delimiter).is_none() {
         return Probe::No;
     }
-    while let Some((line, more)) = split_line(rest) {
+    loop {
+        let (line, more) = match bounded_line(rest, LONGEST_LINE) {
+            Ok(split) => split,
+            Err(probe) => return probe,
+        };
         match value_of(line, "content-type") {
             Some(value) => return Probe::is(value.starts_with("image/")),
             None if line.is_empty() => return Probe::No,
             None => rest = more,
         }
     }
-    if rest.len() < LONGEST_LINE { Probe::Pending } else { Probe::No }
+}
+
+/// The first line, if it ends within so many bytes, and what follows it.
+fn bounded_line(bytes: &[u8], longest: usize) -> Result<(&[u8], &[u8]), Probe> {
+    let within = bytes.get(..longest);
+    match find_byte(b'\n', within.unwrap_or(bytes)).and_then(|end| bytes.split_at_checked(end + 1)) {
+        Some((line, rest)) => Ok((whole_line(line).unwrap_or_default(), rest)),
+        None if within.is_some() => Err(Probe::No),
+        None => Err(Probe::Pending),
+    }
 }
 
 #[derive(Debug, Default)]
@@ -126,13 +143,6 @@ impl Multipart {
 /// A line without its end, if that is the last byte: a unit grows byte by byte.
 fn whole_line(bytes: &[u8]) -> Option<&[u8]> {
     bytes.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-}
-
-/// What is before the first line end, and what is behind it.
-fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|byte| *byte == b'\n')?;
-    let line = bytes.get(..end)?;
-    Some((line.strip_suffix(b"\r").unwrap_or(line), bytes.get(end + 1..)?))
 }
 
 /// The boundary in a delimiter line.

@@ -28,6 +28,37 @@ fn marks_are_the_same_whole_and_byte_by_byte() {
 }
 
 #[test]
+fn zeros_after_the_name_of_a_document_type_do_not_matter() {
+    let plain = stream("webm");
+    let name = plain.windows(7).position(|at| at == b"\x42\x82\x84webm").expect("it is there");
+    let mut padded = [&plain[..name], b"\x42\x82\x85webm\0", &plain[name + 7..]].concat();
+    // The size of the EBML header has one byte.
+    padded[4] += 1;
+    let header = Host::of(&padded, Limits::default(), [LARGEST_PIECE]).runs().remove(0).header;
+    assert_eq!((header.format, &*header.media_type), ("webm", "video/webm"));
+}
+
+#[test]
+fn beginnings_are_told_the_same_whenever_they_are_asked_for() {
+    let long_line = [b"--x\nLong: ".as_slice(), &[b'y'; 1_100], b"\nContent-Type: image/jpeg\n\n"].concat();
+    let long_delimiter = [b"--x".as_slice(), &[b' '; 100], b"\nContent-Type: image/jpeg\n\n"].concat();
+    for beginning in [
+        long_line.as_slice(),
+        &long_delimiter,
+        b"\x40\0\0\0ftyp\x10\0".as_slice(),
+        b"ID3\x04\0\0\0\0\0\x02..one line of text, which is long enough for a join or two\nand another",
+        b"ID3 is what MP3 files begin with\nas this does",
+        b"Good morning: not a packet\n",
+        b"RIFFraff\n",
+        b"--not-a-boundary\nof anything\n",
+        b"OggS",
+        b"",
+    ] {
+        marks_do_not_depend_on(&[1], beginning);
+    }
+}
+
+#[test]
 fn a_header_cut_into_single_bytes_is_the_same_header() {
     for (name, source) in STREAMS {
         let whole = Host::of(source, Limits::default(), [LARGEST_PIECE]).runs().remove(0).header;

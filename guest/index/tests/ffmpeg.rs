@@ -1,33 +1,14 @@
 //! Streams made by FFmpeg, joined in the middle: what a late viewer gets decodes without a complaint, and
 //! begins with a key frame.
 
+#[path = "support/player.rs"]
+mod player;
 #[allow(dead_code, reason = "other tests use the rest")]
 mod support;
 
-use std::env;
-use std::io::{Read, Write};
-use std::ops::RangeInclusive;
-use std::process::{Command, Output, Stdio};
-use std::thread;
-
 use multiclient_index::Limits;
+use player::{ANYWHERE, Case, decode};
 use support::{Host, LARGEST_PIECE};
-
-/// Joins of a stream that are tried; more of them would only take longer.
-const TRIED: usize = 4;
-
-/// Joins where every frame of audio will do.
-const ANYWHERE: RangeInclusive<usize> = 5..=2_000;
-
-/// What FFmpeg encodes, and what the index says of it.
-struct Case<'a> {
-    arguments: &'a str,
-    format: &'a str,
-    media_type: &'a str,
-    has_video: bool,
-    /// Joins in six seconds with a key frame every second.
-    joins: RangeInclusive<usize>,
-}
 
 const H264: &str = "-c:v libx264 -preset ultrafast -bf 2 -g 25 -pix_fmt yuv420p";
 const AAC: &str = "-c:a aac -b:a 64k";
@@ -187,95 +168,20 @@ fn viewers_of_a_second_producer_decode_everything() {
 
 /// Encodes six seconds, joins them, and decodes what comes of it.
 fn check(case: &Case<'_>) {
-    if !has_ffmpeg() {
-        return;
+    if has_ffmpeg() {
+        player::check(case, &encode(case.arguments));
     }
-    let source = encode(case.arguments);
-    let host = Host::of(&source, Limits::default(), [LARGEST_PIECE]);
-    let runs = host.runs();
-    let [run] = &runs[..] else { panic!("{}: {} headers, lost {:?}", case.arguments, runs.len(), host.losses()) };
-    assert_eq!(run.header.format, case.format, "{}", case.arguments);
-    assert_eq!(run.header.media_type, case.media_type, "{}", case.arguments);
-    assert_eq!(host.losses(), [], "{}", case.arguments);
-    assert!(case.joins.contains(&run.joins.len()), "{}: {} joins", case.arguments, run.joins.len());
+}
 
-    // Of a stream that ends after a few frames FFmpeg says so, whatever it is.
-    let last = source.len() as u64 * 9 / 10;
-    let joins: Vec<_> = run.joins.iter().rev().filter(|join| join.offset < last).collect();
-    let every = joins.len().div_ceil(TRIED).max(1);
-    for join in joins.into_iter().step_by(every) {
-        let stream = host.composed(run, join);
-        assert_eq!(decode(case, &stream), "", "{}, joined at {} of {}", case.arguments, join.offset, source.len());
-        if case.has_video {
-            assert_eq!(first_frame(&stream), "1", "{}, joined at {}: no key frame", case.arguments, join.offset);
-        }
-    }
+fn has_ffmpeg() -> bool {
+    player::has(&["ffmpeg", "ffprobe"], "ffmpeg")
 }
 
 fn encode(arguments: &str) -> Vec<u8> {
     let inputs =
         "-v error -f lavfi -i testsrc=size=320x240:rate=25 -f lavfi -i sine=frequency=440:sample_rate=48000 -t 6";
-    let output = ffmpeg("ffmpeg", &format!("{inputs} {arguments} -"), &[]);
+    let output = player::run("ffmpeg", &format!("{inputs} {arguments} -"), &[]);
     assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    assert!(!output.stdout.is_empty());
+    assert!(!output.stdout.is_empty(), "{arguments}");
     output.stdout
-}
-
-/// What FFmpeg has to say when it decodes a stream, if it is an error.
-fn decode(case: &Case<'_>, stream: &[u8]) -> String {
-    let output = ffmpeg("ffmpeg", "-v error -xerror -i - -f null -", stream);
-    let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.success(), complaints.is_empty(), "{complaints}");
-    // What it says of whole streams, too, when they end.
-    let usual = match case.format {
-        // No part follows the last delimiter.
-        "multipart" => "pipe:: Invalid data found when processing input\n",
-        // The last packet is not full.
-        "wav" => "pipe:: corrupt input packet in stream 0\n",
-        _ => "",
-    };
-    if complaints == usual { String::new() } else { complaints }
-}
-
-/// `1` if the first video frame is a key frame.
-fn first_frame(stream: &[u8]) -> String {
-    let arguments = "-v error -select_streams v:0 -show_entries frame=key_frame -read_intervals %+#1 -of csv=p=0 -";
-    let output = ffmpeg("ffprobe", arguments, stream);
-    String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim_end_matches(',').into()
-}
-
-/// Runs one of FFmpeg's programs on these bytes.
-fn ffmpeg(program: &str, arguments: &str, input: &[u8]) -> Output {
-    let mut child = Command::new(program)
-        .args(arguments.split_whitespace())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it is installed, or the test would have been skipped");
-    let mut stdin = child.stdin.take().expect("it is a pipe");
-    let mut stderr = child.stderr.take().expect("it is a pipe");
-    thread::scope(|scope| {
-        // Who has seen enough does not read the rest.
-        scope.spawn(move || drop(stdin.write_all(input)));
-        let complaints = scope.spawn(move || {
-            let mut complaints = Vec::new();
-            stderr.read_to_end(&mut complaints).map(|_| complaints)
-        });
-        let mut output = child.wait_with_output().expect("it was started");
-        output.stderr = complaints.join().expect("it only reads").expect("a pipe can be read");
-        output
-    })
-}
-
-/// Whether FFmpeg is here. Where it has to be, it is an error if it is not.
-fn has_ffmpeg() -> bool {
-    let found = Command::new("ffmpeg").arg("-version").output().is_ok_and(|output| output.status.success());
-    let required = env::var("MULTICLIENT_TESTS_REQUIRE").is_ok_and(|required| required == "all");
-    assert!(found || !required, "ffmpeg is missing: `apt install ffmpeg`");
-    if !found {
-        let mut stderr = std::io::stderr().lock();
-        writeln!(stderr, "SKIPPED: ffmpeg is missing: `apt install ffmpeg`").expect("standard error can be written");
-    }
-    found
 }
