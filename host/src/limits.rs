@@ -298,6 +298,14 @@ pub(crate) const LIVE_BLOCK: u64 = 2 << 20;
 /// Lives of a FIFO that are over and still watched to their end by somebody slow. Each is a buffer.
 pub(crate) const LIVE_LIVES: usize = 4;
 
+/// How long a FIFO rests at least between two writers: each is a life of its own, with memory and a line in the
+/// log. What the next one writes waits in the pipe meanwhile.
+pub(crate) const FIFO_REST: Duration = Duration::from_millis(100);
+
+/// How often a FIFO without a writer is looked for at its path: another one may have taken its place, and the
+/// next writer will go there.
+pub(crate) const FIFO_LOOK: Duration = Duration::from_secs(1);
+
 /// How long looking for what has been written to growing files rests, at least.
 pub(crate) const FOLLOW_REST: Duration = Duration::from_millis(25);
 

@@ -15,15 +15,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::fs::{FallocateFlags, Mode};
+use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use tokio::sync::watch;
 
-use super::beneath::READ;
 use super::content::{self, Content, Progress, Source, Viewer};
+use super::fifo::Fifo;
 use crate::contract::{Refusal, Window};
 use crate::journal::{Journal, Size};
-use crate::limits::{LIVE_BLOCK, LIVE_LIVES, LIVE_READ_BYTES, LIVE_REST, LIVE_STEP, LIVE_UNSEEN};
+use crate::limits::{FIFO_LOOK, LIVE_BLOCK, LIVE_LIVES, LIVE_READ_BYTES, LIVE_REST, LIVE_STEP, LIVE_UNSEEN};
 use crate::sync::lock;
 
 /// How a live source treats those who watch it.
@@ -287,7 +287,7 @@ struct Reader {
     journal: Arc<dyn Journal>,
     input: OwnedFd,
     /// Where the input is found again when its writer is gone.
-    fifo: Option<PathBuf>,
+    fifo: Option<Fifo>,
     life: Arc<Life>,
     buffer: Vec<u8>,
     /// How much of this life has been written to its memory, and how much of that was said.
@@ -308,11 +308,16 @@ enum Stop {
 impl Reader {
     fn new(shared: Arc<Shared>, input: Input, journal: Arc<dyn Journal>) -> io::Result<Self> {
         let (input, fifo) = match input {
-            Input::Stream(stream) => (stream, None),
-            Input::Fifo(path) => (rustix::fs::open(&path, READ, Mode::empty())?, Some(path)),
+            Input::Stream(stream) => {
+                // A larger pipe lets the writer go on while what it wrote is told of. Not everything is a pipe.
+                let _ = rustix::pipe::fcntl_setpipe_size(&stream, LIVE_READ_BYTES);
+                (stream, None)
+            }
+            Input::Fifo(path) => {
+                let (fifo, input) = Fifo::open(path)?;
+                (input, Some(fifo))
+            }
         };
-        // A larger pipe lets the writer go on while what it wrote is told of. Not everything is a pipe.
-        let _ = rustix::pipe::fcntl_setpipe_size(&input, LIVE_READ_BYTES);
         let life = Arc::clone(&shared.lives().now);
         let now = Instant::now();
         Ok(Self {
@@ -346,12 +351,12 @@ impl Reader {
                             .notice(&format!("source ended   {}   and has no next writer: {error}", self.so_far()));
                     }
                 }
-                Err(error) => return self.fail(&error),
+                Err(why) => return self.fail(&why),
             }
         }
     }
 
-    fn read_to_the_end(&mut self) -> io::Result<Stop> {
+    fn read_to_the_end(&mut self) -> Result<Stop, String> {
         loop {
             if self.shared.stopped.load(Ordering::Relaxed) {
                 return Ok(Stop::Told);
@@ -359,10 +364,11 @@ impl Reader {
             let due = LIVE_REST.saturating_sub(self.said_at.elapsed());
             let unsaid = self.written - self.said;
             if unsaid > 0 && (due.is_zero() || unsaid >= LIVE_UNSEEN) {
-                self.say()?;
+                self.say().map_err(|error| format!("it cannot be kept: {error}"))?;
             }
             let patience = (self.written > self.said).then_some(due);
-            if !self.wait(patience)? {
+            if !self.wait(patience).map_err(|error| format!("it cannot be waited for: {error}"))? {
+                self.follow_fifo().map_err(|error| format!("it has no next writer: {error}"))?;
                 continue;
             }
             match rustix::io::read(&self.input, &mut self.buffer[..]) {
@@ -372,18 +378,23 @@ impl Reader {
                         self.began = Instant::now();
                         self.journal.notice("source begins");
                     }
-                    self.keep(count)?;
+                    self.keep(count).map_err(cannot_be_kept)?;
                 }
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(format!("it cannot be read: {error}")),
             }
         }
     }
 
     /// Waits for the input, and says whether there may be something.
-    fn wait(&self, patience: Option<Duration>) -> io::Result<bool> {
+    fn wait(&self, mut patience: Option<Duration>) -> io::Result<bool> {
         let settings = &self.shared.settings;
-        let held = settings.hold && self.written >= settings.reach() && !self.shared.is_watched();
+        let mut held = settings.hold && self.written >= settings.reach() && !self.shared.is_watched();
+        if let Some(fifo) = self.fifo.as_ref().filter(|_| self.written == 0) {
+            let rest = fifo.rest();
+            held |= !rest.is_zero();
+            patience = Some(if rest.is_zero() { FIFO_LOOK } else { rest });
+        }
         let wake = self.shared.wake.as_fd();
         let mut waited = vec![PollFd::from_borrowed_fd(wake, PollFlags::IN)];
         if !held {
@@ -404,7 +415,17 @@ impl Reader {
         Ok(waited.get(1).is_some_and(|input| !input.revents().is_empty()))
     }
 
-    fn keep(&mut self, count: usize) -> io::Result<()> {
+    /// While no writer is there: goes where the next one will come.
+    fn follow_fifo(&mut self) -> io::Result<()> {
+        if let Some(fifo) = self.fifo.as_mut().filter(|_| self.written == 0)
+            && fifo.was_replaced()?
+        {
+            self.input = fifo.reopen()?;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, count: usize) -> Result<(), Errno> {
         let mut bytes = &self.buffer[..count];
         while !bytes.is_empty() {
             let kept = rustix::io::pwrite(&self.life.memory, bytes, self.written)?;
@@ -434,20 +455,19 @@ impl Reader {
         self.life.progress.send_modify(|now| (now.window.end, now.window.is_final) = (self.written, true));
     }
 
-    fn fail(&self, error: &io::Error) {
+    fn fail(&self, why: &str) {
         self.life.progress.send_modify(|now| {
             now.window.end = self.written;
-            now.failed = Some(format!("it cannot be read: {error}"));
+            now.failed = Some(why.to_owned());
         });
-        self.journal.notice(&format!("source failed: {error}"));
+        self.journal.notice(&format!("source failed: {why}"));
     }
 
     /// Waits for the next writer of a FIFO.
     fn next_life(&mut self) -> io::Result<()> {
-        if let Some(path) = &self.fifo {
+        if let Some(fifo) = &mut self.fifo {
             // Before the old one is closed: somebody who writes already must not find nobody listening.
-            self.input = rustix::fs::open(path, READ, Mode::empty())?;
-            let _ = rustix::pipe::fcntl_setpipe_size(&self.input, LIVE_READ_BYTES);
+            self.input = fifo.reopen()?;
         }
         if self.written == 0 {
             // A writer that wrote nothing was none.
@@ -477,7 +497,18 @@ impl Reader {
     }
 }
 
+/// What a live source has in memory counts as a file, and may be limited like one.
+fn cannot_be_kept(error: Errno) -> String {
+    match error {
+        Errno::FBIG => "it is larger than a file may be here (raise `ulimit -f`, or LimitFSIZE= of the service)".into(),
+        error => format!("it cannot be kept: {error}"),
+    }
+}
+
 fn clear(eventfd: BorrowedFd<'_>) {
     // There is nothing in it, or there is: both are fine.
     let _ = rustix::io::read(eventfd, &mut [0; 8]);
 }
+
+#[cfg(test)]
+mod tests;

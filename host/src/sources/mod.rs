@@ -4,6 +4,7 @@ mod beneath;
 mod cache;
 mod content;
 mod error;
+mod fifo;
 mod folder;
 mod growing;
 mod live;
