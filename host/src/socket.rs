@@ -5,7 +5,8 @@
 //! before it was accepted, and takes the whole reply at once, never is.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
@@ -20,8 +21,8 @@ const TIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
 pub(crate) struct Socket(State);
 
 enum State {
-    Unregistered(OwnedFd),
-    Registered(AsyncFd<OwnedFd>),
+    Unregistered(Arc<OwnedFd>),
+    Registered(AsyncFd<Arc<OwnedFd>>),
     /// Between the two, and after the registration has failed.
     Gone,
 }
@@ -46,7 +47,7 @@ pub(crate) enum Follows {
 
 impl Socket {
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self(State::Unregistered(socket))
+        Self(State::Unregistered(Arc::new(socket)))
     }
 
     fn fd(&self) -> Result<BorrowedFd<'_>, Errno> {
@@ -71,9 +72,18 @@ impl Socket {
         moved(retry(|| rustix::net::send(self.fd()?, bytes, flags)))
     }
 
-    /// Sends up to `count` bytes of `file` from `offset` on. They do not pass through this process.
-    pub(crate) fn send_file(&self, file: BorrowedFd<'_>, mut offset: u64, count: usize) -> io::Result<Moved> {
-        moved(retry(|| rustix::fs::sendfile(self.fd()?, file, Some(&mut offset), count)))
+    /// The socket as such, for [`send_file`]. A registered one stays open as long as somebody has it.
+    pub(crate) fn borrow(&self) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.fd()?)
+    }
+
+    /// The same for another thread, while nobody else sends.
+    pub(crate) fn share(&self) -> io::Result<Arc<OwnedFd>> {
+        match &self.0 {
+            State::Unregistered(socket) => Ok(Arc::clone(socket)),
+            State::Registered(socket) => Ok(Arc::clone(socket.get_ref())),
+            State::Gone => Err(Errno::BADF.into()),
+        }
     }
 
     /// Says to the client that nothing more will come.
@@ -116,7 +126,7 @@ impl Socket {
         Ok(())
     }
 
-    fn registered(&mut self) -> io::Result<&AsyncFd<OwnedFd>> {
+    fn registered(&mut self) -> io::Result<&AsyncFd<Arc<OwnedFd>>> {
         if let State::Unregistered(_) = self.0
             && let State::Unregistered(socket) = std::mem::replace(&mut self.0, State::Gone)
         {
@@ -129,11 +139,28 @@ impl Socket {
     }
 }
 
+/// Sends up to `count` bytes of `file` from `offset` on. They do not pass through this process. Does not wait for
+/// the socket; for the file it may.
+pub(crate) fn send_file(
+    socket: BorrowedFd<'_>,
+    file: BorrowedFd<'_>,
+    mut offset: u64,
+    count: usize,
+) -> io::Result<Moved> {
+    moved(retry(|| rustix::fs::sendfile(socket, file, Some(&mut offset), count)))
+}
+
+/// Has one open descriptor, the same until it is dropped.
+pub(crate) trait Steady: AsRawFd {}
+
+impl Steady for OwnedFd {}
+
+impl Steady for Arc<OwnedFd> {}
+
 /// Has the event loop watch a descriptor.
 #[expect(unsafe_code, reason = "tokio cannot know of a type whether its descriptor stays the same")]
-pub(crate) fn register(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` keeps one open descriptor, the same until it is dropped, and the `AsyncFd`
-    // owns it.
+pub(crate) fn register<T: Steady>(descriptor: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: it has one open descriptor, the same until it is dropped, and the `AsyncFd` owns it.
     let registered = unsafe { AsyncFd::register(descriptor) };
     registered.map_err(io::Error::from)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::admission::Admission;
 use super::buffer::with_buffer;
@@ -110,8 +110,8 @@ pub(super) struct Connection {
     /// Made when the first bytes come; dropped when it will not be called again.
     pub(super) sandbox: Option<Sandbox>,
     pub(super) source: Option<Source>,
-    /// What the exchange that is under way sees of the sources, once it has looked.
-    pub(super) view: Option<View>,
+    /// What the exchange that is under way sees of the sources.
+    pub(super) view: View,
     /// None: bytes were sent since, so that the next wait begins anew.
     pub(super) asking: Option<Asking>,
     /// Whether `receive` may find something without waiting.
@@ -136,7 +136,7 @@ impl Connection {
             client,
             sandbox: None,
             source: None,
-            view: None,
+            view: View::default(),
             // The time for a first request runs from the connection: a client that connects means to ask.
             asking: Some(Asking { phase: Phase::Partial, since: accepted }),
             unread: true,
@@ -160,7 +160,7 @@ impl Connection {
             self.carry_out(&mut plan.steps).await?;
             plan = match plan.wait {
                 Wait::Receive(phase) => self.receive(phase).await?,
-                Wait::Open(name) => self.open(&name)?,
+                Wait::Open(name) => self.open(&name).await?,
                 Wait::List(portion) => self.list(portion).await?,
                 Wait::Past(offset) => self.past(offset).await?,
                 Wait::Proceed => {
@@ -213,7 +213,7 @@ impl Connection {
     // ---- what a guest can wait for
 
     async fn receive(&mut self, phase: Phase) -> Result<Plan, Ended> {
-        self.view = None;
+        self.view = View::default();
         let asking = match self.asking {
             Some(asking) if asking.phase == phase => asking,
             _ => *self.asking.insert(Asking { phase, since: Instant::now() }),
@@ -300,10 +300,17 @@ impl Connection {
         until(socket.readable(), asking.since + patience, timeout, stop, woken).await
     }
 
-    fn open(&mut self, name: &[u8]) -> Result<Plan, Ended> {
+    async fn open(&mut self, name: &[u8]) -> Result<Plan, Ended> {
         self.source = None;
-        let view = self.view.get_or_insert_with(|| self.client.shared.sources.view());
-        match self.client.shared.sources.open(view, name) {
+        let found = match self.client.shared.sources.open(&mut self.view, name) {
+            Some(found) => found,
+            None => {
+                let asked = self.asks();
+                let opening = self.client.shared.sources.open_from_disk(asked, name.to_vec());
+                self.looked(opening).await?
+            }
+        };
+        match found {
             Ok(Resolved::Source(source)) => {
                 let content = Arc::clone(&source.content);
                 let shared = Arc::clone(&self.client.shared);
@@ -323,21 +330,12 @@ impl Connection {
         }
     }
 
-    /// Looks at every file of a folder, and so on a thread of its own.
     async fn list(&mut self, portion: Portion) -> Result<Plan, Ended> {
         self.source = None;
-        let shared = Arc::clone(&self.client.shared);
-        let patience = shared.limits.stall_timeout;
-        let view = self.view.get_or_insert_with(|| shared.sources.view()).clone();
-        let listing = timeout(patience, async {
-            let place = Arc::clone(&shared.listings).acquire_owned().await;
-            // The place is taken as long as the thread is, also when its client has left meanwhile.
-            task::spawn_blocking(move || (shared.sources.list(&view, &portion), place).0).await
-        });
-        let listing = listing.await;
-        let listing = listing.map_err(|_| Ended::SourceFailed("the folder takes too long to read".into()))?;
-        let listing = listing.map_err(|error| Ended::HostFault(format!("a folder cannot be listed: {error}")))?;
-        self.advance(&Event::Listed(listing))
+        let asked = self.asks();
+        let listing = self.client.shared.sources.list(asked, portion);
+        let listing = self.looked(listing).await?;
+        self.advance(&Event::Listed(listing.map(Arc::unwrap_or_clone)))
     }
 
     /// Waits until the open source has bytes past `offset`, or has ended.

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::journal::{Journal, Silent};
-use crate::limits::{CUT, LISTINGS, SLOW_LANE};
+use crate::limits::{CUT, SLOW_LANE};
 use crate::record::keeper::{Capsules, Keeper};
 use crate::sandbox::guest::Guest;
 use crate::sandbox::instance::{Sharing, Terms};
@@ -107,7 +107,7 @@ impl Server {
             // computes for long (see `slow_lane`), and that shares nothing with its neighbours.
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
-                .max_blocking_threads(SLOW_LANE + LISTINGS)
+                .max_blocking_threads(SLOW_LANE)
                 .thread_name(format!("loop-{number}"))
                 .enable_io()
                 .enable_time()

@@ -4,11 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use thiserror::Error;
-use tokio::sync::Semaphore;
 
 use crate::ended::Closed;
 use crate::journal::Journal;
-use crate::limits::{LISTINGS, Limits};
+use crate::limits::Limits;
 use crate::record::keeper::Keeper;
 use crate::record::recording::Recording;
 use crate::sandbox::guest::Guest;
@@ -20,12 +19,10 @@ use crate::sources::Sources;
 pub(crate) struct Shared {
     terms: RwLock<Arc<Terms>>,
     pub(crate) limits: Limits,
-    pub(crate) sources: Sources,
+    pub(crate) sources: Arc<Sources>,
     pub(crate) journal: Arc<dyn Journal>,
     /// Where sessions are recorded.
     keeper: Option<Keeper>,
-    /// Places for clients that want a folder read.
-    pub(crate) listings: Arc<Semaphore>,
     pub(crate) admissions: Arc<Admissions>,
     numbers: AtomicU64,
 }
@@ -50,10 +47,9 @@ impl Shared {
         Self {
             limits: terms.guest.limits().clone(),
             terms: RwLock::new(Arc::new(terms)),
-            sources,
+            sources: Arc::new(sources),
             journal,
             keeper,
-            listings: Arc::new(Semaphore::new(LISTINGS)),
             admissions: Arc::default(),
             numbers: AtomicU64::new(0),
         }

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use super::content::{self, Content, Progress, Source, Viewer};
 use super::fifo::Fifo;
+use super::medium::Medium;
 use crate::contract::{Refusal, Window};
 use crate::journal::{Journal, Size};
 use crate::limits::{FIFO_LOOK, LIVE_BLOCK, LIVE_LIVES, LIVE_READ_BYTES, LIVE_REST, LIVE_STEP, LIVE_UNSEEN};
@@ -221,7 +222,7 @@ impl Shared {
 impl Life {
     fn new() -> io::Result<Self> {
         let memory = Arc::new(content::memory(c"live")?);
-        let content = Arc::new(Content::boundless(Arc::clone(&memory)));
+        let content = Arc::new(Content::boundless(Arc::clone(&memory), Medium::Memory));
         Ok(Self { memory, content, progress: watch::Sender::default() })
     }
 

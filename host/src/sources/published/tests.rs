@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use super::*;
 
-fn published() -> (tempfile::TempDir, Sources) {
+fn published() -> (tempfile::TempDir, Arc<Sources>) {
     let outside = tempfile::tempdir().expect("a folder");
     let root = outside.path().join("root");
     fs::create_dir_all(root.join("sub")).expect("a folder");
@@ -21,15 +21,29 @@ fn published() -> (tempfile::TempDir, Sources) {
     symlink("loop", root.join("loop")).expect("a link");
     symlink("..", root.join("sub/up")).expect("a link");
     let sources = Sources::at(&root).expect("a folder is published");
-    (outside, sources)
+    (outside, Arc::new(sources))
 }
 
 fn open(sources: &Sources, name: &[u8]) -> Result<Resolved, Refusal> {
-    sources.open(&sources.view(), name)
+    open_in(sources, &mut View::default(), name)
 }
 
-fn list(sources: &Sources, portion: &Portion) -> Result<Listing, Refusal> {
-    sources.list(&sources.view(), portion)
+/// Opens it as a client would: from memory, and else from the disk.
+fn open_in(sources: &Sources, view: &mut View, name: &[u8]) -> Result<Resolved, Refusal> {
+    sources.open(view, name).unwrap_or_else(|| match sources.look(view, name, Look::Disk) {
+        Err(Miss::Refused(refusal)) => Err(refusal),
+        found => Ok(found.expect("it is found out")),
+    })
+}
+
+fn list(sources: &Arc<Sources>, portion: &Portion) -> Result<Arc<Listing>, Refusal> {
+    list_in(sources, &View::default(), portion)
+}
+
+fn list_in(sources: &Arc<Sources>, view: &View, portion: &Portion) -> Result<Arc<Listing>, Refusal> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let asked = Asked { owner: None, view: view.clone() };
+    runtime.block_on(sources.list(asked, portion.clone())).expect("it is answered").found
 }
 
 fn size(found: Result<Resolved, Refusal>) -> Result<u64, Refusal> {
@@ -75,7 +89,7 @@ fn a_listing_has_what_could_be_opened_and_nothing_else() {
     let names = |name: &str| {
         let portion = Portion { folder: name.into(), after: Vec::new(), limit: 0 };
         let listing = list(&sources, &portion).expect("a folder");
-        let names: Vec<_> = listing.entries.into_iter().map(|entry| (entry.name, entry.size)).collect();
+        let names: Vec<_> = listing.entries.iter().map(|entry| (entry.name.clone(), entry.size)).collect();
         names
     };
     assert_eq!(names(""), [(b"a".to_vec(), 5), (b"in".to_vec(), 4), (b"sub".to_vec(), 0)]);
@@ -133,7 +147,7 @@ fn repoint(link: &Path, target: &str) {
 #[test]
 fn a_link_that_is_repointed_is_followed_within_a_second() {
     let (outside, current) = releases();
-    let sources = Sources::at(&current).expect("a folder is published");
+    let sources = Arc::new(Sources::at(&current).expect("a folder is published"));
     assert_eq!(size(open(&sources, b"a")), Ok(3));
     repoint(&current, "release-2");
     within_a_second("the second release", || size(open(&sources, b"a")) == Ok(6));
@@ -149,13 +163,14 @@ fn a_link_that_is_repointed_is_followed_within_a_second() {
 #[test]
 fn one_request_is_answered_from_one_release() {
     let (_outside, current) = releases();
-    let sources = Sources::at(&current).expect("a folder is published");
-    let view = sources.view();
+    let sources = Arc::new(Sources::at(&current).expect("a folder is published"));
+    let mut view = View::default();
+    assert_eq!(size(open_in(&sources, &mut view, b"a")), Ok(3));
     repoint(&current, "release-2");
     within_a_second("the second release", || size(open(&sources, b"a")) == Ok(6));
-    assert_eq!(size(sources.open(&view, b"a")), Ok(3));
+    assert_eq!(size(open_in(&sources, &mut view, b"a")), Ok(3));
     let portion = Portion { folder: Vec::new(), after: Vec::new(), limit: 0 };
-    assert_eq!(sources.list(&view, &portion).expect("a folder").entries[0].size, 3);
+    assert_eq!(list_in(&sources, &view, &portion).expect("a folder").entries[0].size, 3);
 }
 
 #[test]
@@ -190,7 +205,7 @@ fn absolute_links_lead_to_what_is_beneath_and_nowhere_else() {
     ] {
         symlink(target, release.join(name)).expect("a link");
     }
-    let sources = Sources::at(&current).expect("a folder is published");
+    let sources = Arc::new(Sources::at(&current).expect("a folder is published"));
     for (name, promised) in [
         ("in", Ok(4)),
         ("really-in", Ok(4)),
@@ -222,7 +237,7 @@ fn a_link_that_changes_while_it_is_followed_leads_nowhere_else() {
     let targets = [current.join("a"), outside.path().join("secret")];
     let link = current.join("link");
     symlink(&targets[0], &link).expect("a link");
-    let sources = Sources::at(&current).expect("a folder is published");
+    let sources = Arc::new(Sources::at(&current).expect("a folder is published"));
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
