@@ -311,7 +311,10 @@ impl Connection {
             }
         };
         match found {
-            Ok(Resolved::Source(source)) => {
+            Ok(Resolved::Source(mut source)) => {
+                if source.moving().is_some() {
+                    self.client.socket.note_reader();
+                }
                 let content = Arc::clone(&source.content);
                 let shared = Arc::clone(&self.client.shared);
                 let media_type = shared.sources.media_type().or(content.media_type.as_deref());
@@ -345,13 +348,18 @@ impl Connection {
             None => source.window(),
             Some(moving) => {
                 let deadline = Instant::now() + self.client.shared.limits.source_timeout;
-                let Client { socket, stop, .. } = &mut self.client;
+                let Client { peer, socket, stop, .. } = &mut self.client;
+                // Of a unix socket the kernel tells closing from shutting one's side; and before anything is
+                // sent, nobody can.
+                let can_tell = peer.is_some() && self.tally.bytes_out > self.exchange_from;
+                let gone = async { if can_tell { socket.left().await } else { socket.failed().await } };
+                self.unread = true;
                 // A live source ends by itself when the server drains. A file that grows does not.
                 let stopped = if moving.kind == Kind::Live { Stop::Now } else { Stop::Drain };
                 tokio::select! {
                     biased;
                     window = moving.past(offset) => window.map_err(Ended::from)?,
-                    _ = socket.failed() => return Err(Ended::Disconnected),
+                    _ = gone => return Err(Ended::Disconnected),
                     _ = stop.wait_for(|stop| *stop >= stopped) => return Err(Ended::ShutDown),
                     () = sleep_until(deadline) => return Err(Ended::TimedOut(Timeout::Source)),
                 }
