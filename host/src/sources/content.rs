@@ -372,6 +372,10 @@ impl Source {
         }
     }
 
+    pub(super) fn is_still(&self) -> bool {
+        self.moving.is_none()
+    }
+
     pub(crate) fn moving(&mut self) -> Option<&mut Moving> {
         self.moving.as_mut()
     }

@@ -120,7 +120,15 @@ impl Files {
             Some(medium) => medium,
             None => self.media.find(stat.st_dev, &file)?,
         };
-        self.opened(name, file, &stat, medium)
+        let resolved = self.resolved(file, &stat, medium)?;
+        // What grows is another one by the time of the next client, and so may be what has no version.
+        if let Resolved::Source(source) = &resolved
+            && source.is_still()
+            && !source.content.version.is_empty()
+        {
+            self.cache.keep(name, &source.content, Identity::from(&stat));
+        }
+        Ok(resolved)
     }
 
     /// What was opened by this name, if it still is what the name stands for.
@@ -145,17 +153,29 @@ impl Files {
         }
     }
 
-    fn opened(&self, name: &[u8], file: Arc<OwnedFd>, stat: &Stat, medium: Medium) -> Result<Resolved, Miss> {
+    fn resolved(&self, file: Arc<OwnedFd>, stat: &Stat, medium: Medium) -> Result<Resolved, Miss> {
         let growing = self.growing.as_ref().filter(|growing| growing.may_grow(stat));
         if let Some(source) = growing.and_then(|growing| growing.follow(&file, stat, medium)) {
             return Ok(Resolved::Source(source));
         }
-        let content = Arc::new(Content::opened(file, stat, medium).map_err(unread)?);
-        // What has no version may be another one for the next client.
-        if !content.version.is_empty() {
-            self.cache.keep(name, &content, Identity::from(stat));
+        let content = Content::opened(file, stat, medium).map_err(unread)?;
+        Ok(Resolved::Source(Source::still(Arc::new(content))))
+    }
+
+    /// A file that somebody has opened.
+    pub(super) fn open_given(&self, file: Arc<OwnedFd>, look: Look) -> Result<Resolved, Miss> {
+        let device = Glance::at(&file)?.device;
+        let medium = match (look, self.media.get(device)) {
+            (Look::Memory, None | Some(Medium::Remote)) => return Err(Miss::Disk),
+            (_, Some(medium)) => medium,
+            (Look::Disk, None) => self.media.find(device, &file)?,
+        };
+        let stat = rustix::fs::fstat(&file)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile if look == Look::Memory && stat.st_blocks == 0 => Err(Miss::Disk),
+            FileType::RegularFile => self.resolved(file, &stat, medium),
+            _ => Err(Refusal::Failed.into()),
         }
-        Ok(Resolved::Source(Source::still(content)))
     }
 
     /// Opens parts of files as one. What the kernel makes up has no parts.

@@ -25,4 +25,4 @@ pub use live::{Join, Live};
 pub(crate) use pool::Owner;
 pub use published::Sources;
 pub(crate) use published::{Asked, Looked, View};
-pub use publisher::{Named, Publisher};
+pub use publisher::{LiveStream, Named, Publisher};

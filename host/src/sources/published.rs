@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use rustix::fs::{Access, FileType};
@@ -30,6 +30,7 @@ use crate::contract::{Listing, Portion, Refusal};
 use crate::journal::Journal;
 use crate::limits::DISK_WAITS;
 use crate::socket::Moved;
+use crate::sync::lock;
 
 /// What a server publishes: one source, or the files of one folder.
 pub struct Sources {
@@ -51,7 +52,46 @@ enum Published {
     /// Something that comes while it is served.
     Live { name: Vec<u8>, live: LiveSource },
     /// Whatever an embedder makes of names.
-    Custom(Box<dyn Publisher>),
+    Custom(Custom),
+}
+
+/// An embedder's own sources.
+struct Custom {
+    publisher: Box<dyn Publisher>,
+    /// Those that are live and were opened, to end them with the server.
+    live: Mutex<Vec<Weak<LiveSource>>>,
+}
+
+impl Custom {
+    fn open(&self, name: &[u8], files: &Files, look: Look) -> Result<Resolved, Miss> {
+        Beneath::new(name).ok_or(Refusal::NotFound)?;
+        Ok(match self.publisher.open(name)? {
+            Named::Content(content) => Resolved::Source(Source::still(content)),
+            Named::File(file) => files.open_given(file, look)?,
+            Named::Live(stream) => Resolved::Source(self.watch(stream.source())?),
+            Named::Folder => Resolved::Folder,
+        })
+    }
+
+    fn watch(&self, source: &Arc<LiveSource>) -> Result<Source, Refusal> {
+        let mut live = lock(&self.live);
+        if live.iter().all(|known| known.as_ptr() != Arc::as_ptr(source)) {
+            live.retain(|known| known.strong_count() > 0);
+            live.push(Arc::downgrade(source));
+        }
+        drop(live);
+        source.open()
+    }
+
+    /// Asks for one entry more than is told, to see whether there are more.
+    fn list(&self, portion: &Portion) -> Result<Listing, Refusal> {
+        Beneath::new(&portion.folder).ok_or(Refusal::NotFound)?;
+        let most = folder::most(portion);
+        let mut entries = self.publisher.list(&portion.folder, &portion.after, most + 1)?;
+        let complete = entries.len() <= most;
+        entries.truncate(most);
+        Ok(Listing { entries, complete })
+    }
 }
 
 /// What a request sees of what is published: the same folder from its first look to its last, also where
@@ -141,7 +181,7 @@ impl Sources {
 
     /// Publishes an embedder's own.
     pub fn custom(publisher: impl Publisher + 'static) -> Self {
-        Self::new(Published::Custom(Box::new(publisher)))
+        Self::new(Published::Custom(Custom { publisher: Box::new(publisher), live: Mutex::default() }))
     }
 
     fn path(path: &Path, live: &Live) -> Result<Self, SourceError> {
@@ -247,8 +287,12 @@ impl Sources {
 
     /// Ends what is live: clients get what has come, and then the end.
     pub(crate) fn stop(&self) {
-        if let Published::Live { live, .. } = &self.published {
-            live.stop();
+        match &self.published {
+            Published::Live { live, .. } => live.stop(),
+            Published::Custom(custom) => {
+                lock(&custom.live).iter().filter_map(Weak::upgrade).for_each(|live| live.stop())
+            }
+            Published::Files { .. } | Published::Folder(_) | Published::Content { .. } => {}
         }
     }
 
@@ -286,13 +330,7 @@ impl Sources {
                 let beneath = Beneath::new(name).ok_or(Refusal::NotFound)?;
                 return self.files.open(name, &Spot::Beneath(view.root(path, look)?, beneath), look);
             }
-            Published::Custom(publisher) => {
-                Beneath::new(name).ok_or(Refusal::NotFound)?;
-                return Ok(match publisher.open(name)? {
-                    Named::Content(content) => Resolved::Source(Source::still(content)),
-                    Named::Folder => Resolved::Folder,
-                });
-            }
+            Published::Custom(custom) => return custom.open(name, &self.files, look),
             Published::Files { name, .. } | Published::Content { name, .. } | Published::Live { name, .. } => name,
         };
         match &self.published {
@@ -320,7 +358,7 @@ impl Sources {
             let root = root.map(Arc::clone);
             let waiter = Waiter { view, answer };
             match (&sources.published, root) {
-                (Published::Custom(publisher), _) => waiter.answer(list_custom(&**publisher, &portion).map(Arc::new)),
+                (Published::Custom(custom), _) => waiter.answer(custom.list(&portion).map(Arc::new)),
                 (_, Ok(root)) => sources.listings.read(&root, &portion, waiter),
                 (_, Err(refusal)) => waiter.answer(Err(refusal)),
             }
@@ -339,16 +377,6 @@ impl fmt::Debug for Sources {
         };
         f.debug_struct("Sources").field("kind", &kind).field("only", &self.only()).finish_non_exhaustive()
     }
-}
-
-/// Asks for one entry more than is told, to see whether there are more.
-fn list_custom(publisher: &dyn Publisher, portion: &Portion) -> Result<Listing, Refusal> {
-    Beneath::new(&portion.folder).ok_or(Refusal::NotFound)?;
-    let most = folder::most(portion);
-    let mut entries = publisher.list(&portion.folder, &portion.after, most + 1)?;
-    let complete = entries.len() <= most;
-    entries.truncate(most);
-    Ok(Listing { entries, complete })
 }
 
 /// A name that can be asked for.

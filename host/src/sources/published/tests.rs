@@ -1,12 +1,14 @@
 //! What names lead to, tried in folders of the test.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Instant, SystemTime};
 
 use super::*;
+use crate::sources::LiveStream;
 
 fn published() -> (tempfile::TempDir, Arc<Sources>) {
     let outside = tempfile::tempdir().expect("a folder");
@@ -345,4 +347,42 @@ fn kernel_files_are_served_whole_or_refused() {
     assert_eq!(size(open(&sources, b"kallsyms")), Err(Refusal::Failed));
     let empty = tempfile::NamedTempFile::new().expect("a file");
     assert_eq!(Sources::at(empty.path()).expect("a file is published").size(), Some(0));
+}
+
+struct Embedder {
+    stream: LiveStream,
+    file: Arc<OwnedFd>,
+}
+
+impl Publisher for Embedder {
+    fn open(&self, name: &[u8]) -> Result<Named, Refusal> {
+        match name {
+            b"live" => Ok(Named::Live(self.stream.clone())),
+            b"file" => Ok(Named::File(Arc::clone(&self.file))),
+            _ => Err(Refusal::NotFound),
+        }
+    }
+}
+
+#[test]
+fn an_embedder_publishes_what_comes_and_what_grows() {
+    let (reader, mut writer) = io::pipe().expect("a pipe");
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    let embedder = Embedder {
+        stream: LiveStream::new(reader, Live::default()).expect("it can be read"),
+        file: Arc::new(file.reopen().expect("the same file").into()),
+    };
+    let sources = Sources::custom(embedder).follow(Duration::from_secs(3_600));
+    let window = |name: &str| match open(&sources, name.as_bytes()) {
+        Ok(Resolved::Source(source)) => source.window(),
+        other => panic!("{other:?}"),
+    };
+    writer.write_all(b"live").expect("somebody reads");
+    within_a_second("what was written", || window("live").end == 4);
+    assert!(!window("live").is_final && !window("file").is_final);
+    file.write_all(b"more").expect("there is room");
+    assert_eq!(window("file").end, 4);
+    assert_eq!(size(open(&sources, b"other")), Err(Refusal::NotFound));
+    sources.stop();
+    within_a_second("the end", || window("live").is_final);
 }
