@@ -106,4 +106,4 @@ pub use serve::listen;
 pub use serve::server::{Running, Server};
 pub use serve::shared::OtherLimits;
 pub use settings::Settings;
-pub use sources::{Content, Join, Live, Named, Publisher, SourceError, Sources};
+pub use sources::{Content, Join, Live, LiveStream, Named, Publisher, SourceError, Sources};

@@ -183,6 +183,20 @@ pub(crate) const RECEIVED_BYTES: usize = 16 << 10;
 /// 100 KiB in the host and in the guest.
 pub(crate) const LISTING_ENTRIES: usize = 1_024;
 
+/// Names of a folder that are held at once while the first of them in order are looked for: enough that a folder
+/// of links that lead nowhere is read a few times and not hundreds of times. Some two MiB.
+pub(crate) const LISTING_NAMES: usize = 16 * LISTING_ENTRIES;
+
+/// Entries that are looked at for one portion of a listing. A folder of so many takes about a second to read.
+pub(crate) const LISTING_LOOKED: usize = 4 << 20;
+
+/// Entries after which a listing looks whether it is still wanted, and at the clock: a few hundred microseconds.
+pub(crate) const LISTING_PAUSE: usize = 256;
+
+/// How long one portion of a listing may take. A disk on which each look takes so long that little comes
+/// together is told of after an eighth of it, with what there is.
+pub(crate) const LISTING_TIME: Duration = Duration::from_secs(30);
+
 /// How often a name is looked up again when the kernel says that a folder was renamed meanwhile. At full load
 /// of renames, one look-up in fifteen is told so; eight times in a row is one in two billion.
 pub(crate) const LOOKUP_ATTEMPTS: usize = 8;
@@ -254,7 +268,34 @@ pub(crate) const HAND_OVER: Duration = Duration::from_millis(100);
 pub(crate) const HAND_OVER_REST: Duration = Duration::from_secs(1);
 
 /// Folders that are read at once, each on a thread. A disk that is slow for one is not faster for more.
-pub(crate) const LISTINGS: usize = 16;
+pub(crate) const LISTINGS: usize = 8;
+
+/// Files that are opened or read at once by those that wait for a disk, each on a thread. One that hangs (a
+/// file server that is gone) holds its thread; the others go on beside it.
+pub(crate) const DISK_WAITS: usize = 64;
+
+/// Devices of which is remembered what they are.
+pub(crate) const MEDIA: usize = 64;
+
+/// How long that is remembered. The number of a device that is unmounted may be given to another one.
+pub(crate) const MEDIUM_KEPT: Duration = Duration::from_secs(10);
+
+/// How far apart the bytes are that are looked at to see whether a file is in memory: what the kernel reads ahead
+/// at once by default. Each look costs a fifth of a microsecond, passing so much a hundred times that.
+pub(crate) const PROBE_BYTES: u64 = 128 << 10;
+
+/// How long what was seen to be in memory is taken to be there. Short of memory, the kernel forgets first what
+/// was not used for longer.
+pub(crate) const SEEN_KEPT_MS: u64 = 500;
+
+/// Bytes that a thread which waits for a disk passes at once. What it reads ahead is passed by the loop.
+pub(crate) const DISK_PASS_BYTES: usize = 1 << 20;
+
+/// How long a thread that waits for disks is kept without anything to do.
+pub(crate) const POOL_IDLE: Duration = Duration::from_secs(10);
+
+/// Bytes of the stack of such a thread: it looks names up and copies nothing.
+pub(crate) const POOL_STACK: usize = 256 << 10;
 
 /// New clients taken from one listener before others get their turn.
 pub(crate) const ACCEPTS_IN_A_ROW: usize = 64;

@@ -5,8 +5,10 @@
 //! before it was accepted, and takes the whole reply at once, never is.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::Interest;
@@ -17,11 +19,15 @@ use tokio::io::unix::AsyncFd;
 const TIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
 
 /// A connected, non-blocking stream socket: TCP or unix.
-pub(crate) struct Socket(State);
+pub(crate) struct Socket {
+    state: State,
+    /// Whether the client has shut its side and is known to read on.
+    reads_on: bool,
+}
 
 enum State {
-    Unregistered(OwnedFd),
-    Registered(AsyncFd<OwnedFd>),
+    Unregistered(Arc<OwnedFd>),
+    Registered(AsyncFd<Arc<OwnedFd>>),
     /// Between the two, and after the registration has failed.
     Gone,
 }
@@ -46,11 +52,11 @@ pub(crate) enum Follows {
 
 impl Socket {
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self(State::Unregistered(socket))
+        Self { state: State::Unregistered(Arc::new(socket)), reads_on: false }
     }
 
     fn fd(&self) -> Result<BorrowedFd<'_>, Errno> {
-        match &self.0 {
+        match &self.state {
             State::Unregistered(socket) => Ok(socket.as_fd()),
             State::Registered(socket) => Ok(socket.get_ref().as_fd()),
             State::Gone => Err(Errno::BADF),
@@ -71,9 +77,18 @@ impl Socket {
         moved(retry(|| rustix::net::send(self.fd()?, bytes, flags)))
     }
 
-    /// Sends up to `count` bytes of `file` from `offset` on. They do not pass through this process.
-    pub(crate) fn send_file(&self, file: BorrowedFd<'_>, mut offset: u64, count: usize) -> io::Result<Moved> {
-        moved(retry(|| rustix::fs::sendfile(self.fd()?, file, Some(&mut offset), count)))
+    /// The socket as such, for [`send_file`]. A registered one stays open as long as somebody has it.
+    pub(crate) fn borrow(&self) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.fd()?)
+    }
+
+    /// The same for another thread, while nobody else sends.
+    pub(crate) fn share(&self) -> io::Result<Arc<OwnedFd>> {
+        match &self.state {
+            State::Unregistered(socket) => Ok(Arc::clone(socket)),
+            State::Registered(socket) => Ok(Arc::clone(socket.get_ref())),
+            State::Gone => Err(Errno::BADF.into()),
+        }
     }
 
     /// Says to the client that nothing more will come.
@@ -110,30 +125,91 @@ impl Socket {
         Ok(())
     }
 
-    /// Waits until the connection has failed. A client that has only shut its side may well be reading.
-    pub(crate) async fn failed(&mut self) -> io::Result<()> {
-        self.registered()?.ready(Interest::ERROR).await?.retain_ready();
-        Ok(())
+    /// Takes note of whether the client has shut its side by now. If so before anything of a response is sent,
+    /// it has sent all that it had to say, and reads on.
+    pub(crate) fn note_reader(&mut self) {
+        let Ok(socket) = self.fd() else { return };
+        let mut asked = [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
+        self.reads_on |= poll(&mut asked, Some(&Timespec::default())).is_ok_and(|count| count > 0);
     }
 
-    fn registered(&mut self) -> io::Result<&AsyncFd<OwnedFd>> {
-        if let State::Unregistered(_) = self.0
-            && let State::Unregistered(socket) = std::mem::replace(&mut self.0, State::Gone)
-        {
-            self.0 = State::Registered(register(socket)?);
+    /// Waits until the connection has failed, or is closed in both directions. A client that has only shut its
+    /// side may well be reading.
+    pub(crate) async fn failed(&mut self) -> io::Result<()> {
+        let socket = self.registered()?;
+        loop {
+            // The end of the connection is one of writing, too. Whoever wants to write tries before it waits.
+            let mut guard = socket.ready(Interest::WRITABLE | Interest::ERROR).await?;
+            if guard.ready().is_error() || guard.ready().is_write_closed() {
+                return Ok(());
+            }
+            guard.clear_ready();
         }
-        match &self.0 {
+    }
+
+    /// Waits until the client has left in the middle of a response: the connection has failed, or the client
+    /// has shut its side after it had everything that was sent to it by then.
+    ///
+    /// On TCP, closing looks the same as shutting one's side until something is sent. Programs that shut their
+    /// side to say that their request is complete do so with it (`nc -N`), before they have any of the
+    /// response; see [`note_reader`](Self::note_reader). One that does so later has closed. (nginx takes every
+    /// client that shuts its side for gone while it waits for an upstream.)
+    ///
+    /// `receive` has to be tried again afterwards, whatever was known.
+    pub(crate) async fn left(&mut self) -> io::Result<()> {
+        while !self.reads_on {
+            let mut guard = self.registered()?.ready(Interest::READABLE | Interest::ERROR).await?;
+            let ready = guard.ready();
+            if ready.is_error() || ready.is_write_closed() {
+                return Ok(());
+            }
+            guard.clear_ready();
+            if ready.is_read_closed() {
+                if self.queued() == 0 {
+                    return Ok(());
+                }
+                // It did so before it had the last of what was sent.
+                self.reads_on = true;
+            }
+        }
+        self.failed().await
+    }
+
+    fn registered(&mut self) -> io::Result<&AsyncFd<Arc<OwnedFd>>> {
+        if let State::Unregistered(_) = self.state
+            && let State::Unregistered(socket) = std::mem::replace(&mut self.state, State::Gone)
+        {
+            self.state = State::Registered(register(socket)?);
+        }
+        match &self.state {
             State::Registered(socket) => Ok(socket),
             State::Unregistered(_) | State::Gone => Err(Errno::BADF.into()),
         }
     }
 }
 
+/// Sends up to `count` bytes of `file` from `offset` on. They do not pass through this process. Does not wait for
+/// the socket; for the file it may.
+pub(crate) fn send_file(
+    socket: BorrowedFd<'_>,
+    file: BorrowedFd<'_>,
+    mut offset: u64,
+    count: usize,
+) -> io::Result<Moved> {
+    moved(retry(|| rustix::fs::sendfile(socket, file, Some(&mut offset), count)))
+}
+
+/// Has one open descriptor, the same until it is dropped.
+pub(crate) trait Steady: AsRawFd {}
+
+impl Steady for OwnedFd {}
+
+impl Steady for Arc<OwnedFd> {}
+
 /// Has the event loop watch a descriptor.
 #[expect(unsafe_code, reason = "tokio cannot know of a type whether its descriptor stays the same")]
-pub(crate) fn register(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` keeps one open descriptor, the same until it is dropped, and the `AsyncFd`
-    // owns it.
+pub(crate) fn register<T: Steady>(descriptor: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: it has one open descriptor, the same until it is dropped, and the `AsyncFd` owns it.
     let registered = unsafe { AsyncFd::register(descriptor) };
     registered.map_err(io::Error::from)
 }
@@ -153,5 +229,80 @@ fn moved(result: Result<usize, Errno>) -> io::Result<Moved> {
         Ok(count) => Ok(Moved::Bytes(count)),
         Err(Errno::AGAIN) => Ok(Moved::Later),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{self, TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn connected() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let client = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+        let (socket, _) = listener.accept().expect("a client is there");
+        socket.set_nonblocking(true).expect("a socket");
+        (Socket::new(socket.into()), client)
+    }
+
+    /// Sends something, which the client takes.
+    fn responds(socket: &Socket, client: &mut impl Read) {
+        socket.send(b"response", Follows::Nothing).expect("the client is there");
+        client.read_exact(&mut [0; 8]).expect("something was sent");
+    }
+
+    async fn leaves(socket: &mut Socket) -> bool {
+        timeout(Duration::from_secs(20), socket.left()).await.is_ok()
+    }
+
+    async fn stays(socket: &mut Socket) -> bool {
+        timeout(Duration::from_millis(100), socket.left()).await.is_err()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_closes_in_the_middle_of_a_response_has_left() {
+        let (mut socket, mut client) = connected();
+        socket.note_reader();
+        responds(&socket, &mut client);
+        assert!(stays(&mut socket).await);
+        // What it still asks for is no leaving.
+        client.write_all(b"more").expect("the server is there");
+        assert!(stays(&mut socket).await);
+        drop(client);
+        assert!(leaves(&mut socket).await);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_shut_its_side_with_its_request_reads_on_until_it_fails() {
+        let (mut socket, mut client) = connected();
+        client.shutdown(net::Shutdown::Write).expect("the server is there");
+        socket.note_reader();
+        for _ in 0..2 {
+            responds(&socket, &mut client);
+            assert!(stays(&mut socket).await);
+        }
+        drop(client);
+        // Nobody reads this: the connection is reset.
+        while socket.send(b"response", Follows::Nothing).is_ok() {}
+        assert!(leaves(&mut socket).await);
+    }
+
+    #[tokio::test]
+    async fn on_a_unix_socket_closing_is_told_from_shutting_ones_side() {
+        let (socket, mut client) = UnixStream::pair().expect("sockets");
+        socket.set_nonblocking(true).expect("a socket");
+        let mut socket = Socket::new(socket.into());
+        responds(&socket, &mut client);
+        client.shutdown(net::Shutdown::Write).expect("the server is there");
+        let failed = timeout(Duration::from_millis(100), socket.failed()).await;
+        assert!(failed.is_err(), "it reads on");
+        drop(client);
+        assert!(timeout(Duration::from_secs(20), socket.failed()).await.is_ok());
     }
 }

@@ -269,7 +269,7 @@ impl Admissions {
 }
 
 /// The address that a client counts for; none if it does not count.
-fn counted_as(address: IpAddr) -> Option<IpAddr> {
+pub(super) fn counted_as(address: IpAddr) -> Option<IpAddr> {
     match address.to_canonical() {
         IpAddr::V4(Ipv4Addr::LOCALHOST) | IpAddr::V6(Ipv6Addr::LOCALHOST) => None,
         IpAddr::V4(address) => Some(address.into()),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::admission::Admission;
 use super::buffer::with_buffer;
@@ -143,8 +143,8 @@ pub(super) struct Connection {
     /// Made when the first bytes come; dropped when it will not be called again.
     pub(super) sandbox: Option<Sandbox>,
     pub(super) source: Option<Source>,
-    /// What the exchange that is under way sees of the sources, once it has looked.
-    pub(super) view: Option<View>,
+    /// What the exchange that is under way sees of the sources.
+    pub(super) view: View,
     /// None: bytes were sent since, so that the next wait begins anew.
     pub(super) asking: Option<Asking>,
     /// Whether `receive` may find something without waiting.
@@ -173,7 +173,7 @@ impl Connection {
             client,
             sandbox: None,
             source: None,
-            view: None,
+            view: View::default(),
             // The time for a first request runs from the connection: a client that connects means to ask.
             asking: Some(Asking { phase: Phase::Partial, since: accepted }),
             unread: true,
@@ -261,7 +261,7 @@ impl Connection {
     // ---- what a guest can wait for
 
     async fn receive(&mut self, phase: Phase) -> Result<Plan, Ended> {
-        self.view = None;
+        self.view = View::default();
         let asking = match self.asking {
             Some(asking) if asking.phase == phase => asking,
             _ => *self.asking.insert(Asking { phase, since: Instant::now() }),
@@ -363,11 +363,21 @@ impl Connection {
 
     async fn open(&mut self, name: &[u8]) -> Result<Plan, Ended> {
         self.source = None;
-        let view = self.view.get_or_insert_with(|| self.client.shared.sources.view());
-        match self.client.shared.sources.open(view, name) {
+        let found = match self.client.shared.sources.open(&mut self.view, name) {
+            Some(found) => found,
+            None => {
+                let asked = self.asks();
+                let opening = self.client.shared.sources.open_from_disk(asked, name.to_vec());
+                self.looked(opening).await?
+            }
+        };
+        match found {
             Ok(Resolved::Source(mut source)) => {
                 if source.is_pending() {
                     self.join(&mut source).await?;
+                }
+                if source.moving().is_some() {
+                    self.client.socket.note_reader();
                 }
                 let content = Arc::clone(&source.content);
                 let shared = Arc::clone(&self.client.shared);
@@ -398,21 +408,12 @@ impl Connection {
         }
     }
 
-    /// Looks at every file of a folder, and so on a thread of its own.
     async fn list(&mut self, portion: Portion) -> Result<Plan, Ended> {
         self.source = None;
-        let shared = Arc::clone(&self.client.shared);
-        let patience = shared.limits.stall_timeout;
-        let view = self.view.get_or_insert_with(|| shared.sources.view()).clone();
-        let listing = timeout(patience, async {
-            let place = Arc::clone(&shared.listings).acquire_owned().await;
-            // The place is taken as long as the thread is, also when its client has left meanwhile.
-            task::spawn_blocking(move || (shared.sources.list(&view, &portion), place).0).await
-        });
-        let listing = listing.await;
-        let listing = listing.map_err(|_| Ended::SourceFailed("the folder takes too long to read".into()))?;
-        let listing = listing.map_err(|error| Ended::HostFault(format!("a folder cannot be listed: {error}")))?;
-        self.advance(&Event::Listed(listing))
+        let asked = self.asks();
+        let listing = self.client.shared.sources.list(asked, portion);
+        let listing = self.looked(listing).await?;
+        self.advance(&Event::Listed(listing.map(Arc::unwrap_or_clone)))
     }
 
     /// Waits until the open source has bytes past `offset`, or has ended.
@@ -422,13 +423,18 @@ impl Connection {
             None => source.window(),
             Some(moving) => {
                 let deadline = Instant::now() + self.client.shared.limits.source_timeout;
-                let Client { socket, stop, .. } = &mut self.client;
+                let Client { peer, socket, stop, .. } = &mut self.client;
+                // Of a unix socket the kernel tells closing from shutting one's side; and before anything is
+                // sent, nobody can.
+                let can_tell = peer.is_some() && self.tally.bytes_out > self.exchange_from;
+                let gone = async { if can_tell { socket.left().await } else { socket.failed().await } };
+                self.unread = true;
                 // A live source ends by itself when the server drains. A file that grows does not.
                 let stopped = if moving.kind == Kind::Live { Stop::Now } else { Stop::Drain };
                 tokio::select! {
                     biased;
                     window = moving.past(offset) => window.map_err(Ended::from)?,
-                    _ = socket.failed() => return Err(Ended::Disconnected),
+                    _ = gone => return Err(Ended::Disconnected),
                     _ = stop.wait_for(|stop| *stop >= stopped) => return Err(Ended::ShutDown),
                     () = sleep_until(deadline) => return Err(Ended::TimedOut(Timeout::Source)),
                 }

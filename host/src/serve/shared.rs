@@ -4,12 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use thiserror::Error;
-use tokio::sync::Semaphore;
 
 use crate::budget::Budget;
 use crate::ended::Closed;
 use crate::journal::Journal;
-use crate::limits::{LISTINGS, Limits};
+use crate::limits::Limits;
 use crate::record::keeper::Keeper;
 use crate::record::recording::Recording;
 use crate::sandbox::guest::Guest;
@@ -23,12 +22,10 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// The memory of all clients.
     pub(crate) budget: Arc<Budget>,
-    pub(crate) sources: Sources,
+    pub(crate) sources: Arc<Sources>,
     pub(crate) journal: Arc<dyn Journal>,
     /// Where sessions are recorded.
     keeper: Option<Keeper>,
-    /// Places for clients that want a folder read.
-    pub(crate) listings: Arc<Semaphore>,
     pub(crate) admissions: Arc<Admissions>,
     numbers: AtomicU64,
 }
@@ -54,10 +51,9 @@ impl Shared {
             limits: terms.guest.limits().clone(),
             budget: Arc::clone(&terms.budget),
             terms: RwLock::new(Arc::new(terms)),
-            sources,
+            sources: Arc::new(sources),
             journal,
             keeper,
-            listings: Arc::new(Semaphore::new(LISTINGS)),
             admissions: Arc::default(),
             numbers: AtomicU64::new(0),
         }

@@ -21,7 +21,7 @@ use crate::journal::Exchange;
 use crate::limits::{LINGER, LINGER_PAUSE, LINGER_RATE, PASS_BYTES, RECEIVED_BYTES, SMALL_PASS_BYTES};
 use crate::sandbox::plan::Step;
 use crate::socket::{Follows, Moved, Socket};
-use crate::sources::{Lost, Source};
+use crate::sources::{Lost, Source, View};
 
 impl Connection {
     pub(super) async fn close(&mut self, remainder: Remainder) -> Result<(), Ended> {
@@ -69,6 +69,10 @@ impl Connection {
                             && span.count <= SMALL_PASS_BYTES as u64 =>
                     {
                         let span = *span;
+                        if !self.is_ready(span)? {
+                            self.send(&bytes, Follows::More).await?;
+                            continue;
+                        }
                         steps.next();
                         self.send_with(&bytes, span, follows(steps.peek())).await?;
                     }
@@ -97,6 +101,13 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Whether all of a small span is in memory.
+    fn is_ready(&mut self, span: Span) -> Result<bool, Ended> {
+        let source = checked(self.source.as_mut(), span)?;
+        let count = usize::try_from(span.count).expect("small by the caller's choice");
+        Ok(source.ready(span.offset, count) == count)
     }
 
     /// Sends `header` and a small span in one packet.
@@ -128,7 +139,16 @@ impl Connection {
         while offset < end {
             let piece = self.allowance(turn.min(end - offset)).await?;
             let source = self.source.as_mut().ok_or(Ended::Breach(Breach::NothingOpen))?;
-            match source.pass(offset, piece, &self.client.socket) {
+            let passed = match source.ready(offset, piece) {
+                0 => self.pass_from_disk(offset, piece).await?.map_err(Lost::Failed),
+                ready => self
+                    .client
+                    .socket
+                    .borrow()
+                    .map_err(Lost::Failed)
+                    .and_then(|socket| source.pass(offset, ready, socket)),
+            };
+            match passed {
                 Ok(Moved::Bytes(count)) => {
                     offset += count as u64;
                     turn = turn.saturating_sub(count as u64);
@@ -225,7 +245,7 @@ impl Connection {
         self.exchange_from = self.tally.bytes_out;
         self.exchange_since = now;
         self.exchange_heard = false;
-        self.view = None;
+        self.view = View::default();
     }
 }
 

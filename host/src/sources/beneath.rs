@@ -10,9 +10,10 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use super::medium::{Look, open_at};
 use super::root::Root;
 use crate::contract::Refusal;
-use crate::limits::{LINK_STEPS, LOOKUP_ATTEMPTS};
+use crate::limits::LINK_STEPS;
 
 /// Without waiting for the writer of a FIFO, and without becoming anybody's terminal.
 pub(super) const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
@@ -33,12 +34,15 @@ impl<'a> Beneath<'a> {
 
     /// Opens it beneath `root`, in one step that the kernel answers for: links may lead to other places
     /// beneath `root`, and nowhere else.
-    pub(super) fn open(&self, root: &Root, flags: OFlags) -> Result<OwnedFd, Errno> {
-        match open_beneath(root, self.0, flags) {
+    ///
+    /// Fails with `AGAIN` where that takes a longer look.
+    pub(super) fn open(&self, root: &Root, flags: OFlags, look: Look) -> Result<OwnedFd, Errno> {
+        match open_beneath(root, self.0, flags, look) {
+            // Something leads out of `root`; or a link is absolute, which the kernel takes for the same.
+            Err(Errno::XDEV) if look == Look::Memory => Err(Errno::AGAIN),
+            Err(Errno::XDEV) => open_beneath(root, &without_links(root, self.0)?, flags, look),
             // A kernel before 5.6, or a filter that does not know the call.
             Err(Errno::NOSYS | Errno::PERM) => self.open_stepwise(root, flags),
-            // Something leads out of `root`; or a link is absolute, which the kernel takes for the same.
-            Err(Errno::XDEV) => open_beneath(root, &without_links(root, self.0)?, flags),
             result => result,
         }
     }
@@ -65,17 +69,9 @@ impl<'a> Beneath<'a> {
 }
 
 /// Opens a path that the kernel does not let out of `root`.
-fn open_beneath(root: &Root, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-    let path = OsStr::from_bytes(if path.is_empty() { b"." } else { path });
-    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    for _ in 0..LOOKUP_ATTEMPTS {
-        match rustix::fs::openat2(root, path, flags, Mode::empty(), beneath) {
-            // Somebody renamed a folder meanwhile, and the kernel asks to try again.
-            Err(Errno::AGAIN) => {}
-            result => return result,
-        }
-    }
-    Err(Errno::BUSY)
+fn open_beneath(root: &Root, path: &[u8], flags: OFlags, look: Look) -> Result<OwnedFd, Errno> {
+    let path = if path.is_empty() { b"." } else { path };
+    open_at(root, path, flags, ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS, look)
 }
 
 /// The path beneath `root` that `name` leads to, with every link followed, the absolute ones among them.
@@ -109,7 +105,7 @@ fn without_links(root: &Root, name: &[u8]) -> Result<Vec<u8>, Errno> {
 
 /// Where the link of this path leads; none if it is none.
 fn link(root: &Root, path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
-    let found = open_beneath(root, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
+    let found = open_beneath(root, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Look::Disk)?;
     match rustix::fs::readlinkat(found, "", Vec::new()) {
         Ok(target) => Ok(Some(target.into_bytes())),
         Err(Errno::INVAL | Errno::NOENT) => Ok(None),

@@ -52,15 +52,12 @@ impl From<&Stat> for Identity {
 }
 
 impl Cache {
-    /// What was opened by this name, if `now` finds that it still is what the name stands for.
-    pub(crate) fn get(&self, name: &[u8], now: impl FnOnce() -> Option<Identity>) -> Option<Arc<Content>> {
-        let (content, identity) = {
-            let mut files = lock(&self.files);
-            let kept = files.get_mut(name)?;
-            kept.wanted = true;
-            (Arc::clone(&kept.content), kept.identity)
-        };
-        (now()? == identity).then_some(content)
+    /// What was opened by this name. Whoever takes it sees to it that it still is what the name stands for.
+    pub(crate) fn get(&self, name: &[u8]) -> Option<(Arc<Content>, Identity)> {
+        let mut files = lock(&self.files);
+        let kept = files.get_mut(name)?;
+        kept.wanted = true;
+        Some((Arc::clone(&kept.content), kept.identity))
     }
 
     /// Keeps a file for those who want it next. Without a loop to forget it later it is not kept.

@@ -3,8 +3,9 @@
 //! Rule: bytes go from here to a socket without a stop in this process, whatever kind of source it is.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::Stat;
 use rustix::io::Errno;
@@ -12,9 +13,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::medium::{Medium, Seen, now_ms};
 use crate::contract::Window;
-use crate::limits::{KERNEL_FILE_BYTES, LIVE_JOIN_PATIENCE};
-use crate::socket::{Moved, Socket};
+use crate::limits::{KERNEL_FILE_BYTES, LIVE_JOIN_PATIENCE, PROBE_BYTES, SEEN_KEPT_MS};
+use crate::socket::{self, Moved};
 
 /// A sequence of bytes that lies in files, one behind the other. Shared by all clients that have it open.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct Content {
     pub(crate) modified: Option<u64>,
     pub(crate) version: String,
     pub(crate) media_type: Option<String>,
+    /// When all of it was seen to be in memory; only of what is small.
+    seen: AtomicU64,
 }
 
 /// The longest version that the contract allows.
@@ -35,19 +39,35 @@ struct Extent {
     at: u64,
     count: u64,
     file: Arc<OwnedFd>,
+    medium: Medium,
     from: u64,
+}
+
+/// Which bytes of a file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Range {
+    pub(crate) from: u64,
+    /// None: to its end.
+    pub(crate) to: Option<u64>,
 }
 
 impl Content {
     /// Nothing yet; of no version.
     pub(crate) fn empty() -> Self {
-        Self { extents: Vec::new(), size: 0, modified: None, version: String::new(), media_type: None }
+        Self {
+            extents: Vec::new(),
+            size: 0,
+            modified: None,
+            version: String::new(),
+            media_type: None,
+            seen: AtomicU64::new(0),
+        }
     }
 
     /// The bytes of a file of which nobody knows how many there will be: a window says how many there are.
-    pub(crate) fn boundless(file: Arc<OwnedFd>) -> Self {
+    pub(crate) fn boundless(file: Arc<OwnedFd>, medium: Medium) -> Self {
         let mut content = Self::empty();
-        content.push(file, 0, u64::MAX);
+        content.push(file, medium, 0, u64::MAX);
         content
     }
 
@@ -60,16 +80,17 @@ impl Content {
     pub fn file(file: impl Into<OwnedFd>) -> io::Result<Self> {
         let file = Arc::new(file.into());
         let stat = rustix::fs::fstat(&file)?;
-        Ok(Self::opened(file, &stat)?)
+        let medium = Medium::of(&file)?;
+        Ok(Self::opened(file, &stat, medium)?)
     }
 
     /// The same of a file that was looked at already.
-    pub(crate) fn opened(file: Arc<OwnedFd>, stat: &Stat) -> Result<Self, Errno> {
+    pub(crate) fn opened(file: Arc<OwnedFd>, stat: &Stat, medium: Medium) -> Result<Self, Errno> {
         if is_made_up(&file, stat)? {
             return Self::read_whole(&file);
         }
         let mut content = Self::empty();
-        content.append(file, stat, 0, None);
+        content.append(file, stat, medium, Range { from: 0, to: None });
         Ok(content)
     }
 
@@ -100,7 +121,7 @@ impl Content {
             written += rustix::io::pwrite(&memory, &bytes[written..], written as u64)?;
         }
         let mut content = Self::empty();
-        content.push(Arc::new(memory), 0, bytes.len() as u64);
+        content.push(Arc::new(memory), Medium::Memory, 0, bytes.len() as u64);
         Ok(content)
     }
 
@@ -120,11 +141,11 @@ impl Content {
         self
     }
 
-    /// Puts a part of a file behind what is there: `from` on, up to `to` or to its end.
-    pub(crate) fn append(&mut self, file: Arc<OwnedFd>, stat: &Stat, from: u64, to: Option<u64>) {
+    /// Puts a part of a file after what is there.
+    pub(crate) fn append(&mut self, file: Arc<OwnedFd>, stat: &Stat, medium: Medium, range: Range) {
         let size = u64::try_from(stat.st_size).unwrap_or_default();
-        let to = to.unwrap_or(size).min(size);
-        let from = from.min(to);
+        let to = range.to.unwrap_or(size).min(size);
+        let from = range.from.min(to);
         self.modified = self.modified.max(modified(stat));
         if !self.version.is_empty() {
             self.version.push('+');
@@ -135,7 +156,7 @@ impl Content {
         let Stat { st_mtime, st_mtime_nsec, st_ino, st_ctime, st_ctime_nsec, .. } = stat;
         self.version +=
             &format!("{st_mtime:x}.{st_mtime_nsec:x}-{:x}-{st_ino:x}-{st_ctime:x}.{st_ctime_nsec:x}", to - from);
-        self.push(file, from, to - from);
+        self.push(file, medium, from, to - from);
         if self.version.len() > VERSION_BYTES {
             // What has many parts: nobody needs to see which.
             self.version = Sha256::digest(&self.version).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
@@ -147,8 +168,8 @@ impl Content {
         Self { size: offset, ..Self::empty() }
     }
 
-    pub(super) fn push(&mut self, file: Arc<OwnedFd>, from: u64, count: u64) {
-        self.extents.push(Extent { at: self.size, count, file, from });
+    pub(super) fn push(&mut self, file: Arc<OwnedFd>, medium: Medium, from: u64, count: u64) {
+        self.extents.push(Extent { at: self.size, count, file, medium, from });
         self.size = self.size.saturating_add(count);
     }
 
@@ -157,25 +178,55 @@ impl Content {
         self.size
     }
 
-    /// The file that has the byte at this offset, where in it that is, and how many bytes it has from
+    /// Whether only somebody else can say what it is by now.
+    pub(super) fn is_remote(&self) -> bool {
+        self.extents.iter().any(|extent| extent.medium == Medium::Remote)
+    }
+
+    /// The extent that has the byte at this offset, where in its file that is, and how many bytes it has from
     /// there on.
-    fn locate(&self, offset: u64) -> Option<(&OwnedFd, u64, u64)> {
+    fn locate(&self, offset: u64) -> Option<(&Extent, u64, u64)> {
         let next = self.extents.partition_point(|extent| extent.at <= offset);
         let extent = self.extents.get(next.checked_sub(1)?)?;
         let into = offset - extent.at;
-        (into < extent.count).then(|| (&*extent.file, extent.from + into, extent.count - into))
+        (into < extent.count).then(|| (extent, extent.from + into, extent.count - into))
     }
 
-    fn pass(&self, offset: u64, count: usize, socket: &Socket) -> io::Result<Moved> {
-        let Some((file, from, there)) = self.locate(offset) else { return Ok(Moved::End) };
-        socket.send_file(file.as_fd(), from, count.min(usize::try_from(there).unwrap_or(usize::MAX)))
+    /// How many of `count` bytes from `offset` on can be passed without waiting for a disk. Where there are no
+    /// bytes, passing says so without waiting.
+    fn ready(&self, offset: u64, count: usize, seen: &mut Seen) -> usize {
+        let Some((extent, from, there)) = self.locate(offset) else { return count };
+        match extent.medium {
+            Medium::Memory | Medium::Untold => return count,
+            Medium::Remote => return 0,
+            Medium::Disk => {}
+        }
+        let now = now_ms();
+        let is_small = self.size <= PROBE_BYTES;
+        if is_small && now.saturating_sub(self.seen.load(Ordering::Relaxed)) < SEEN_KEPT_MS {
+            return count;
+        }
+        let end = from + there.min(count as u64);
+        let ready = seen.extend(&extent.file, from..end, now) - from;
+        if is_small && ready == self.size {
+            self.seen.store(now, Ordering::Relaxed);
+        }
+        usize::try_from(ready).unwrap_or(usize::MAX)
+    }
+
+    /// Passes some of what there is from `offset` on, at most `count` bytes. Waits for the disk where it is not
+    /// [`ready`](Self::ready), and never for the socket.
+    pub(crate) fn pass(&self, offset: u64, count: usize, socket: BorrowedFd<'_>) -> io::Result<Moved> {
+        let Some((extent, from, there)) = self.locate(offset) else { return Ok(Moved::End) };
+        let count = count.min(usize::try_from(there).unwrap_or(usize::MAX));
+        socket::send_file(socket, extent.file.as_fd(), from, count)
     }
 
     pub(crate) fn read(&self, mut offset: u64, mut buffer: &mut [u8]) -> Result<(), Lost> {
         while !buffer.is_empty() {
-            let Some((file, from, there)) = self.locate(offset) else { return Err(Lost::Shorter) };
+            let Some((extent, from, there)) = self.locate(offset) else { return Err(Lost::Shorter) };
             let wanted = buffer.len().min(usize::try_from(there).unwrap_or(usize::MAX));
-            match rustix::io::pread(file, &mut buffer[..wanted], from) {
+            match rustix::io::pread(&extent.file, &mut buffer[..wanted], from) {
                 Ok(0) => return Err(Lost::Shorter),
                 Ok(count) => {
                     offset += count as u64;
@@ -186,6 +237,20 @@ impl Content {
             }
         }
         Ok(())
+    }
+}
+
+/// A piece of a source that is passed by a thread of its own.
+pub(crate) struct Passing {
+    pub(crate) content: Arc<Content>,
+    pub(crate) offset: u64,
+    pub(crate) count: usize,
+    pub(crate) socket: Arc<OwnedFd>,
+}
+
+impl Passing {
+    pub(super) fn pass(&self) -> io::Result<Moved> {
+        self.content.pass(self.offset, self.count, self.socket.as_fd())
     }
 }
 
@@ -249,6 +314,8 @@ pub(crate) struct Progress {
 pub(crate) struct Source {
     pub(crate) content: Arc<Content>,
     moving: Option<Moving>,
+    /// What of it was seen to be in memory.
+    seen: Seen,
 }
 
 /// How a client follows a source that moves.
@@ -314,7 +381,7 @@ pub(crate) struct Joined {
 impl Source {
     /// All of something that does not move.
     pub(crate) fn still(content: Arc<Content>) -> Self {
-        Self { content, moving: None }
+        Self { content, moving: None, seen: Seen::default() }
     }
 
     /// A file that is being written.
@@ -358,7 +425,7 @@ impl Source {
         };
         let window = moving.progress.borrow().window;
         moving.told = moving.window(window);
-        Self { content, moving: Some(moving) }
+        Self { content, moving: Some(moving), seen: Seen::default() }
     }
 
     /// Whether the client still has to wait for a place to [join](Self::join).
@@ -399,12 +466,21 @@ impl Source {
         }
     }
 
+    pub(super) fn is_still(&self) -> bool {
+        self.moving.is_none()
+    }
+
     pub(crate) fn moving(&mut self) -> Option<&mut Moving> {
         self.moving.as_mut()
     }
 
+    /// How many of `count` bytes from `offset` on can be passed or read without waiting for a disk.
+    pub(crate) fn ready(&mut self, offset: u64, count: usize) -> usize {
+        self.content.ready(offset, count, &mut self.seen)
+    }
+
     /// Passes some of what there is from `offset` on, at most `count` bytes.
-    pub(crate) fn pass(&mut self, offset: u64, count: usize, socket: &Socket) -> Result<Moved, Lost> {
+    pub(crate) fn pass(&mut self, offset: u64, count: usize, socket: BorrowedFd<'_>) -> Result<Moved, Lost> {
         let Some(moving) = &mut self.moving else {
             return self.content.pass(offset, count, socket).map_err(Lost::Failed);
         };

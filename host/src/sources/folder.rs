@@ -1,92 +1,178 @@
 //! Lists a folder in portions.
 //!
-//! Rule: a listing holds one portion at most, however many entries the folder has.
+//! Rule: a listing holds a bounded number of names, however many entries the folder has.
 
 use std::collections::BinaryHeap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Instant;
 
 use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::beneath::{Beneath, READ};
 use super::content::modified;
+use super::medium::{Glance, Look};
 use super::root::Root;
 use crate::contract::{Entry, Listing, Portion, Refusal};
-use crate::limits::LISTING_ENTRIES;
+use crate::limits::{LISTING_ENTRIES, LISTING_LOOKED, LISTING_NAMES, LISTING_PAUSE, LISTING_TIME};
 
-/// The entries of a portion, and whether nothing comes after them.
-pub(super) fn list(root: &Root, portion: &Portion) -> Result<Listing, Refusal> {
-    let folder = Beneath::new(&portion.folder).ok_or(Refusal::NotFound)?.open(root, READ | OFlags::DIRECTORY)?;
-    let most = usize::try_from(portion.limit).unwrap_or(LISTING_ENTRIES);
-    let most = if most == 0 { LISTING_ENTRIES } else { most.min(LISTING_ENTRIES) };
-    let mut after = portion.after.clone();
-    loop {
-        let (names, complete) = names(&folder, &after, most)?;
-        let last = names.last().cloned();
-        let entries: Vec<_> = names.into_iter().filter_map(|name| entry(root, portion, &folder, name)).collect();
-        match last {
-            // Nothing of these can be opened by name. The guest is told of something, or of the end.
-            Some(last) if entries.is_empty() && !complete => after = last,
-            _ => return Ok(Listing { entries, complete }),
-        }
+/// The most entries that a portion has.
+pub(super) fn most(portion: &Portion) -> usize {
+    match usize::try_from(portion.limit) {
+        Ok(limit @ 1..LISTING_ENTRIES) => limit,
+        _ => LISTING_ENTRIES,
     }
 }
 
-/// The first names in order after this one, whatever order the file system has.
-fn names(folder: &OwnedFd, after: &[u8], most: usize) -> Result<(Vec<Vec<u8>>, bool), Errno> {
-    let mut first = BinaryHeap::new();
-    let mut complete = true;
-    for found in Dir::read_from(folder)? {
-        let found = found?;
-        let name = found.file_name().to_bytes();
-        let can_be_opened = Beneath::new(name).is_some_and(|name| !name.is_root());
-        if name <= after || !can_be_opened {
-            continue;
-        }
-        if first.len() < most {
-            first.push(name.to_owned());
-            continue;
-        }
-        complete = false;
-        if let Some(mut greatest) = first.peek_mut()
-            && name < greatest.as_slice()
-        {
-            *greatest = name.to_owned();
-        }
-    }
-    Ok((first.into_sorted_vec(), complete))
+/// How much is done for a listing: in time, in entries, and only while it is wanted.
+pub(super) struct Effort<F> {
+    began: Instant,
+    looked: usize,
+    is_wanted: F,
 }
 
-fn entry(root: &Root, portion: &Portion, folder: &OwnedFd, name: Vec<u8>) -> Option<Entry> {
-    let stat = stat(root, &portion.folder, folder, &name)?;
-    let is_folder = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => false,
-        FileType::Directory => true,
-        _ => return None,
-    };
-    let size = if is_folder { 0 } else { u64::try_from(stat.st_size).unwrap_or_default() };
-    Some(Entry { name, folder: is_folder, size, modified: modified(&stat) })
+impl<F: Fn() -> bool> Effort<F> {
+    pub(super) fn new(is_wanted: F) -> Self {
+        Self { began: Instant::now(), looked: 0, is_wanted }
+    }
+
+    /// Looks at one more entry. Fails where that is too much.
+    fn spend(&mut self) -> Result<(), Refusal> {
+        self.looked += 1;
+        if !self.looked.is_multiple_of(LISTING_PAUSE) {
+            return Ok(());
+        }
+        if self.looked > LISTING_LOOKED {
+            return Err(Refusal::Failed);
+        }
+        // What nobody waits for is answered with anything.
+        if self.began.elapsed() > LISTING_TIME || !(self.is_wanted)() {
+            return Err(Refusal::Unavailable);
+        }
+        Ok(())
+    }
+
+    /// Whether so much time has passed that whoever waits is told of what there is.
+    fn is_long(&self) -> bool {
+        self.began.elapsed() > LISTING_TIME / 8
+    }
 }
 
-/// What is known of one thing in a folder; none if it could not be opened by name.
-fn stat(root: &Root, name: &[u8], folder: &OwnedFd, segment: &[u8]) -> Option<Stat> {
-    let stat = rustix::fs::statat(folder.as_fd(), OsStr::from_bytes(segment), AtFlags::SYMLINK_NOFOLLOW).ok()?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-        return Some(stat);
+/// A folder that is to be listed.
+pub(super) struct Folder<'a> {
+    root: &'a Root,
+    name: &'a [u8],
+    folder: OwnedFd,
+}
+
+impl<'a> Folder<'a> {
+    pub(super) fn open(root: &'a Root, name: &'a [u8]) -> Result<Self, Refusal> {
+        let folder = Beneath::new(name).ok_or(Refusal::NotFound)?;
+        let folder = folder.open(root, READ | OFlags::DIRECTORY, Look::Disk)?;
+        Ok(Self { root, name, folder })
     }
-    let full = if name.is_empty() { segment.to_owned() } else { [name, b"/", segment].concat() };
-    let target = Beneath::new(&full)?.open(root, OFlags::PATH | OFlags::CLOEXEC).ok()?;
-    rustix::fs::fstat(target).ok()
+
+    /// Device and inode.
+    pub(super) fn identity(&self) -> Result<(u64, u64), Errno> {
+        Glance::at(&self.folder).map(|glance| (glance.device, glance.inode))
+    }
+
+    /// At most `most` entries whose names come after this one, and whether nothing comes after them.
+    pub(super) fn list(
+        &self,
+        after: &[u8],
+        most: usize,
+        mut effort: Effort<impl Fn() -> bool>,
+    ) -> Result<Listing, Refusal> {
+        let mut entries = Vec::new();
+        let mut after = after.to_owned();
+        loop {
+            let (names, all) = self.names(&after, &mut effort)?;
+            let count = names.len();
+            for (number, name) in names.into_iter().enumerate() {
+                effort.spend()?;
+                after.clone_from(&name);
+                entries.extend(self.entry(name));
+                if entries.len() == most || !entries.is_empty() && effort.is_long() {
+                    return Ok(Listing { entries, complete: all && number + 1 == count });
+                }
+            }
+            if all {
+                return Ok(Listing { entries, complete: true });
+            }
+        }
+    }
+
+    /// The first names in order after this one, whatever order the file system has, and whether they are all
+    /// there are.
+    fn names(&self, after: &[u8], effort: &mut Effort<impl Fn() -> bool>) -> Result<(Vec<Vec<u8>>, bool), Refusal> {
+        let mut first = BinaryHeap::new();
+        let mut all = true;
+        for found in Dir::read_from(&self.folder)? {
+            effort.spend()?;
+            let found = found?;
+            let name = found.file_name().to_bytes();
+            if name <= after || !can_be_opened(name, found.file_type()) {
+                continue;
+            }
+            if first.len() < LISTING_NAMES {
+                first.push(name.to_owned());
+                continue;
+            }
+            all = false;
+            if let Some(mut greatest) = first.peek_mut()
+                && name < greatest.as_slice()
+            {
+                *greatest = name.to_owned();
+            }
+        }
+        Ok((first.into_sorted_vec(), all))
+    }
+
+    fn entry(&self, name: Vec<u8>) -> Option<Entry> {
+        let stat = self.stat(&name)?;
+        let is_folder = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => false,
+            FileType::Directory => true,
+            _ => return None,
+        };
+        let size = if is_folder { 0 } else { u64::try_from(stat.st_size).unwrap_or_default() };
+        Some(Entry { name, folder: is_folder, size, modified: modified(&stat) })
+    }
+
+    /// What is known of one thing in the folder; none if it could not be opened by name.
+    fn stat(&self, segment: &[u8]) -> Option<Stat> {
+        let stat = rustix::fs::statat(self.folder.as_fd(), OsStr::from_bytes(segment), AtFlags::SYMLINK_NOFOLLOW);
+        let stat = stat.ok()?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            return Some(stat);
+        }
+        let full = if self.name.is_empty() { segment.to_owned() } else { [self.name, b"/", segment].concat() };
+        let target = Beneath::new(&full)?.open(self.root, OFlags::PATH | OFlags::CLOEXEC, Look::Disk).ok()?;
+        rustix::fs::fstat(target).ok()
+    }
+}
+
+/// Whether something of this name and type may be opened by a client.
+fn can_be_opened(name: &[u8], kind: FileType) -> bool {
+    let kind = matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink | FileType::Unknown);
+    kind && Beneath::new(name).is_some_and(|name| !name.is_root())
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::sync::Arc;
 
     use super::*;
     use crate::sources::root::RootPath;
+
+    fn root(path: &std::path::Path) -> Arc<Root> {
+        RootPath::new(path).and_then(|path| Ok(path.now(Look::Disk)?)).expect("a folder")
+    }
 
     #[test]
     fn portions_are_sorted_and_together_they_are_all_there_is() {
@@ -94,12 +180,14 @@ mod tests {
         for number in 0..50 {
             fs::write(folder.path().join(format!("{:02}", (number * 37) % 50)), "").expect("a file");
         }
-        let root = RootPath::new(folder.path()).and_then(|path| Ok(path.now()?)).expect("a folder");
+        let root = root(folder.path());
         for limit in [1, 7, 49, 50, 51, 0] {
             let mut portion = Portion { folder: Vec::new(), after: Vec::new(), limit };
             let mut seen = Vec::new();
             loop {
-                let Listing { entries, complete } = list(&root, &portion).expect("it can be listed");
+                let folder = Folder::open(&root, b"").expect("it is there");
+                let listing = folder.list(&portion.after, most(&portion), Effort::new(|| true));
+                let Listing { entries, complete } = listing.expect("it can be listed");
                 assert!(limit == 0 || entries.len() <= limit as usize);
                 seen.extend(entries.into_iter().map(|entry| entry.name));
                 if complete {
@@ -110,5 +198,24 @@ mod tests {
             let all: Vec<_> = (0..50).map(|number| format!("{number:02}").into_bytes()).collect();
             assert_eq!(seen, all, "in portions of {limit}");
         }
+    }
+
+    /// A folder of more names than are held at once, of which only the last can be opened.
+    #[test]
+    fn names_that_cannot_be_opened_are_passed_over_however_many_they_are() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for number in 0..=LISTING_NAMES {
+            symlink("nowhere", folder.path().join(format!("{number:06}"))).expect("a link");
+        }
+        fs::write(folder.path().join("z"), "").expect("a file");
+        let root = root(folder.path());
+        let folder = Folder::open(&root, b"").expect("it is there");
+        let listing = folder.list(b"", LISTING_ENTRIES, Effort::new(|| true)).expect("it can be listed");
+        assert!(listing.complete);
+        assert_eq!(listing.entries.iter().map(|entry| &entry.name[..]).collect::<Vec<_>>(), [b"z"]);
+        let unwanted = folder.list(b"", LISTING_ENTRIES, Effort::new(|| false));
+        assert_eq!(unwanted, Err(Refusal::Unavailable), "not read to its end");
+        let long = Effort { began: Instant::now(), looked: LISTING_LOOKED, is_wanted: || true };
+        assert_eq!(folder.list(b"", LISTING_ENTRIES, long), Err(Refusal::Failed));
     }
 }

@@ -16,6 +16,7 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::sync::watch;
 
 use super::content::{Content, Progress, Source, Viewer};
+use super::medium::Medium;
 use crate::contract::Window;
 use crate::limits::{FOLLOW_LOOK, FOLLOW_REST};
 use crate::sync::lock;
@@ -54,11 +55,11 @@ impl Growing {
     }
 
     /// Follows this file. None: it cannot be watched, and is what it is now.
-    pub(crate) fn follow(&self, file: &Arc<OwnedFd>, stat: &Stat) -> Option<Source> {
+    pub(crate) fn follow(&self, file: &Arc<OwnedFd>, stat: &Stat, medium: Medium) -> Option<Source> {
         let mut files = lock(&self.files);
         let key = (stat.st_dev, stat.st_ino);
         let known = files.get(&key).and_then(Weak::upgrade).filter(|file| !file.has_ended());
-        let followed = known.unwrap_or_else(|| Arc::new(File::new(file, stat)));
+        let followed = known.unwrap_or_else(|| Arc::new(File::new(file, stat, medium)));
         if files.is_empty() {
             let (files, idle) = (Arc::clone(&self.files), self.idle);
             // Where the kernel tells nothing (some network file systems, too many watches), looking now
@@ -75,13 +76,13 @@ impl Growing {
 impl Viewer for File {}
 
 impl File {
-    fn new(file: &Arc<OwnedFd>, stat: &Stat) -> Self {
+    fn new(file: &Arc<OwnedFd>, stat: &Stat, medium: Medium) -> Self {
         let end = u64::try_from(stat.st_size).unwrap_or_default();
         let window = Window { start: 0, end, is_final: false };
         let grown = Instant::now().checked_sub(age(stat).unwrap_or_default()).unwrap_or_else(Instant::now);
         Self {
             file: Arc::clone(file),
-            content: Arc::new(Content::boundless(Arc::clone(file))),
+            content: Arc::new(Content::boundless(Arc::clone(file), medium)),
             progress: watch::Sender::new(Progress { window, failed: None }),
             grown: Mutex::new(grown),
         }
@@ -187,7 +188,7 @@ mod tests {
             let mut written = tempfile::NamedTempFile::new().expect("a file");
             let opened = Arc::new(OwnedFd::from(written.reopen().expect("the same file")));
             let stat = rustix::fs::fstat(&opened).expect("it is there");
-            let file = Arc::new(File::new(&opened, &stat));
+            let file = Arc::new(File::new(&opened, &stat, Medium::Disk));
             let files = Mutex::new(Files::from([((stat.st_dev, stat.st_ino), Arc::downgrade(&file))]));
             let news = tells.then(|| inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).expect("news"));
             thread::scope(|scope| {

@@ -8,32 +8,37 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, Stat};
+use rustix::fs::{Access, FileType};
 use rustix::io::Errno;
 
-use super::beneath::{Beneath, READ};
-use super::cache::{Cache, Identity};
-use super::content::{Content, Source, is_made_up};
+use super::beneath::Beneath;
+use super::content::{Content, Passing, Source};
 use super::error::{SourceError, unreadable};
+use super::files::{Files, Miss, Resolved, Spot};
 use super::folder;
-use super::growing::Growing;
+use super::listings::{Listings, Waiter};
 use super::live::{Input, Live, LiveSource, MakeIndex};
+use super::medium::Look;
+use super::pool::{Owner, Pool, Waiting};
 use super::publisher::{Named, Publisher};
 use super::root::{Root, RootPath};
 use super::syntax::{self, Part, Spelled};
 use crate::contract::{Listing, Portion, Refusal};
 use crate::journal::Journal;
-use crate::limits::LISTING_ENTRIES;
+use crate::limits::DISK_WAITS;
+use crate::socket::Moved;
+use crate::sync::lock;
 
 /// What a server publishes: one source, or the files of one folder.
 pub struct Sources {
     media_type: Option<String>,
     published: Published,
-    cache: Cache,
-    growing: Option<Growing>,
+    files: Files,
+    listings: Listings,
+    disk: Pool,
 }
 
 enum Published {
@@ -47,34 +52,80 @@ enum Published {
     /// Something that comes while it is served.
     Live { name: Vec<u8>, live: LiveSource },
     /// Whatever an embedder makes of names.
-    Custom(Box<dyn Publisher>),
+    Custom(Custom),
 }
 
-/// What a name turned out to be.
-#[derive(Debug)]
-pub(crate) enum Resolved {
-    Source(Source),
-    Folder,
+/// An embedder's own sources.
+struct Custom {
+    publisher: Box<dyn Publisher>,
+    /// Those that are live and were opened, to end them with the server.
+    live: Mutex<Vec<Weak<LiveSource>>>,
+}
+
+impl Custom {
+    fn open(&self, name: &[u8], files: &Files, look: Look) -> Result<Resolved, Miss> {
+        Beneath::new(name).ok_or(Refusal::NotFound)?;
+        Ok(match self.publisher.open(name)? {
+            Named::Content(content) => Resolved::Source(Source::still(content)),
+            Named::File(file) => files.open_given(file, look)?,
+            Named::Live(stream) => Resolved::Source(self.watch(stream.source())?),
+            Named::Folder => Resolved::Folder,
+        })
+    }
+
+    fn watch(&self, source: &Arc<LiveSource>) -> Result<Source, Refusal> {
+        let mut live = lock(&self.live);
+        if live.iter().all(|known| known.as_ptr() != Arc::as_ptr(source)) {
+            live.retain(|known| known.strong_count() > 0);
+            live.push(Arc::downgrade(source));
+        }
+        drop(live);
+        source.open()
+    }
+
+    /// Asks for one entry more than is told, to see whether there are more.
+    fn list(&self, portion: &Portion) -> Result<Listing, Refusal> {
+        Beneath::new(&portion.folder).ok_or(Refusal::NotFound)?;
+        let most = folder::most(portion);
+        let mut entries = self.publisher.list(&portion.folder, &portion.after, most + 1)?;
+        let complete = entries.len() <= most;
+        entries.truncate(most);
+        Ok(Listing { entries, complete })
+    }
 }
 
 /// What a request sees of what is published: the same folder from its first look to its last, also where
-/// another one takes its place meanwhile.
-#[derive(Clone, Debug)]
-pub(crate) struct View(Option<Result<Arc<Root>, Errno>>);
+/// another one takes its place meanwhile. Empty before the first look.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct View(Option<Arc<Root>>);
 
 impl View {
-    fn root(&self) -> Result<&Root, Refusal> {
-        match &self.0 {
-            Some(Ok(root)) => Ok(root),
-            Some(Err(error)) => Err((*error).into()),
-            None => Err(Refusal::NotFound),
-        }
+    fn root(&mut self, path: &RootPath, look: Look) -> Result<&Arc<Root>, Errno> {
+        let root = match self.0.take() {
+            Some(root) => root,
+            None => path.now(look)?,
+        };
+        Ok(self.0.insert(root))
     }
+}
+
+/// Who asks for something that a disk may have.
+pub(crate) struct Asked {
+    pub(crate) owner: Owner,
+    pub(crate) view: View,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Looked<T> {
+    pub(crate) view: View,
+    pub(crate) found: Result<T, Refusal>,
 }
 
 impl Sources {
     fn new(published: Published) -> Self {
-        Self { media_type: None, published, cache: Cache::default(), growing: None }
+        let disk = Pool::new("disk", DISK_WAITS);
+        Self { media_type: None, published, files: Files::default(), listings: Listings::new(), disk }
     }
 
     /// Publishes what `path` names: a file or a FIFO at its own name, or everything beneath a folder.
@@ -130,7 +181,7 @@ impl Sources {
 
     /// Publishes an embedder's own.
     pub fn custom(publisher: impl Publisher + 'static) -> Self {
-        Self::new(Published::Custom(Box::new(publisher)))
+        Self::new(Published::Custom(Custom { publisher: Box::new(publisher), live: Mutex::default() }))
     }
 
     fn path(path: &Path, live: &Live) -> Result<Self, SourceError> {
@@ -190,7 +241,7 @@ impl Sources {
     /// Takes files for growing that were written within this time: who asks for one gets what is there
     /// and then what comes, until it has not grown for as long.
     pub fn follow(mut self, idle: Duration) -> Self {
-        self.growing = Some(Growing::new(idle));
+        self.files.follow(idle);
         self
     }
 
@@ -209,8 +260,8 @@ impl Sources {
     pub fn size(&self) -> Option<u64> {
         match &self.published {
             Published::Files { parts, .. } => match &parts[..] {
-                [part] if part.is_whole() => Some(Content::file(Spot::At(&part.path).open().ok()?).ok()?.size()),
-                parts => Some(open_parts(parts).ok()?.size()),
+                [part] if part.is_whole() => Some(Content::file(File::open(&part.path).ok()?).ok()?.size()),
+                parts => Some(self.files.open_parts(parts, Look::Disk).ok()?.size()),
             },
             Published::Content { content, .. } => Some(content.size()),
             Published::Folder(_) | Published::Live { .. } | Published::Custom(_) => None,
@@ -236,40 +287,58 @@ impl Sources {
 
     /// Ends what is live: clients get what has come, and then the end.
     pub(crate) fn stop(&self) {
-        if let Published::Live { live, .. } = &self.published {
-            live.stop();
+        match &self.published {
+            Published::Live { live, .. } => live.stop(),
+            Published::Custom(custom) => {
+                lock(&custom.live).iter().filter_map(Weak::upgrade).for_each(|live| live.stop())
+            }
+            Published::Files { .. } | Published::Folder(_) | Published::Content { .. } => {}
         }
     }
 
-    /// What is published now, for a client that is about to ask for some of it.
-    pub(crate) fn view(&self) -> View {
-        View(match &self.published {
-            Published::Folder(path) => Some(path.now()),
-            _ => None,
+    /// Opens what is published under this name, if that needs no disk.
+    pub(crate) fn open(&self, view: &mut View, name: &[u8]) -> Option<Result<Resolved, Refusal>> {
+        match self.look(view, name, Look::Memory) {
+            Ok(resolved) => Some(Ok(resolved)),
+            Err(Miss::Refused(refusal)) => Some(Err(refusal)),
+            Err(Miss::Disk) => None,
+        }
+    }
+
+    /// Opens it on a thread that may wait for a disk.
+    pub(crate) fn open_from_disk(self: &Arc<Self>, asked: Asked, name: Vec<u8>) -> Waiting<Looked<Resolved>> {
+        let sources = Arc::clone(self);
+        let Asked { owner, mut view } = asked;
+        self.disk.run(owner, move |_| {
+            let found = sources.look(&mut view, &name, Look::Disk);
+            let found = found.map_err(|miss| match miss {
+                Miss::Refused(refusal) => refusal,
+                Miss::Disk => Refusal::Unavailable,
+            });
+            Looked { view, found }
         })
     }
 
-    pub(crate) fn open(&self, view: &View, name: &[u8]) -> Result<Resolved, Refusal> {
+    /// Passes some of a source on a thread that may wait for a disk.
+    pub(crate) fn pass_from_disk(&self, owner: Owner, passing: Passing) -> Waiting<io::Result<Moved>> {
+        self.disk.run(owner, move |_| passing.pass())
+    }
+
+    fn look(&self, view: &mut View, name: &[u8], look: Look) -> Result<Resolved, Miss> {
         let published = match &self.published {
-            Published::Folder(_) => {
+            Published::Folder(path) => {
                 let beneath = Beneath::new(name).ok_or(Refusal::NotFound)?;
-                return self.open_file(name, &Spot::Beneath(view.root()?, beneath));
+                return self.files.open(name, &Spot::Beneath(view.root(path, look)?, beneath), look);
             }
-            Published::Custom(publisher) => {
-                Beneath::new(name).ok_or(Refusal::NotFound)?;
-                return Ok(match publisher.open(name)? {
-                    Named::Content(content) => Resolved::Source(Source::still(content)),
-                    Named::Folder => Resolved::Folder,
-                });
-            }
+            Published::Custom(custom) => return custom.open(name, &self.files, look),
             Published::Files { name, .. } | Published::Content { name, .. } | Published::Live { name, .. } => name,
         };
         match &self.published {
             _ if name.is_empty() => Ok(Resolved::Folder),
-            _ if name != published => Err(Refusal::NotFound),
+            _ if name != published => Err(Refusal::NotFound.into()),
             Published::Files { parts, .. } => match &parts[..] {
-                [part] if part.is_whole() => self.open_file(name, &Spot::At(&part.path)),
-                parts => Ok(Resolved::Source(Source::still(Arc::new(open_parts(parts)?)))),
+                [part] if part.is_whole() => self.files.open(name, &Spot::At(&part.path), look),
+                parts => Ok(Resolved::Source(Source::still(Arc::new(self.files.open_parts(parts, look)?)))),
             },
             Published::Content { content, .. } => Ok(Resolved::Source(Source::still(Arc::clone(content)))),
             Published::Live { live, .. } => Ok(Resolved::Source(live.open()?)),
@@ -277,39 +346,23 @@ impl Sources {
         }
     }
 
-    fn open_file(&self, name: &[u8], spot: &Spot<'_>) -> Result<Resolved, Refusal> {
-        if let Some(content) = self.cache.get(name, || spot.stat().ok().as_ref().map(Identity::from)) {
-            return Ok(Resolved::Source(Source::still(content)));
-        }
-        // Not opened to find out: somebody who waits to write to a FIFO would find a reader, and lose it.
-        if spot.stat().is_ok_and(|stat| !has_bytes_or_names(&stat)) {
-            return Err(Refusal::NotFound);
-        }
-        let file = Arc::new(spot.open()?);
-        let stat = rustix::fs::fstat(&file)?;
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => {}
-            FileType::Directory => return Ok(Resolved::Folder),
-            _ => return Err(Refusal::NotFound),
-        }
-        let growing = self.growing.as_ref().filter(|growing| growing.may_grow(&stat));
-        if let Some(source) = growing.and_then(|growing| growing.follow(&file, &stat)) {
-            return Ok(Resolved::Source(source));
-        }
-        let content = Arc::new(Content::opened(file, &stat).map_err(unread)?);
-        // What has no version may be another one for the next client.
-        if !content.version.is_empty() {
-            self.cache.keep(name, &content, Identity::from(&stat));
-        }
-        Ok(Resolved::Source(Source::still(content)))
-    }
-
-    pub(crate) fn list(&self, view: &View, portion: &Portion) -> Result<Listing, Refusal> {
-        match &self.published {
-            Published::Folder(_) => folder::list(view.root()?, portion),
-            Published::Custom(publisher) => list_custom(&**publisher, portion),
-            _ => Err(Refusal::NotFound),
-        }
+    /// Reads a portion of a folder, on a thread.
+    pub(crate) fn list(self: &Arc<Self>, asked: Asked, portion: Portion) -> Waiting<Looked<Arc<Listing>>> {
+        let sources = Arc::clone(self);
+        let Asked { owner, mut view } = asked;
+        self.listings.spawn(owner, move |answer| {
+            let root = match &sources.published {
+                Published::Folder(path) => view.root(path, Look::Disk).map_err(Refusal::from),
+                _ => Err(Refusal::NotFound),
+            };
+            let root = root.map(Arc::clone);
+            let waiter = Waiter { view, answer };
+            match (&sources.published, root) {
+                (Published::Custom(custom), _) => waiter.answer(custom.list(&portion).map(Arc::new)),
+                (_, Ok(root)) => sources.listings.read(&root, &portion, waiter),
+                (_, Err(refusal)) => waiter.answer(Err(refusal)),
+            }
+        })
     }
 }
 
@@ -323,73 +376,6 @@ impl fmt::Debug for Sources {
             Published::Custom(_) => "custom",
         };
         f.debug_struct("Sources").field("kind", &kind).field("only", &self.only()).finish_non_exhaustive()
-    }
-}
-
-/// Asks for one entry more than is told, to see whether there are more.
-fn list_custom(publisher: &dyn Publisher, portion: &Portion) -> Result<Listing, Refusal> {
-    Beneath::new(&portion.folder).ok_or(Refusal::NotFound)?;
-    let most = usize::try_from(portion.limit).unwrap_or(LISTING_ENTRIES);
-    let most = if most == 0 { LISTING_ENTRIES } else { most.min(LISTING_ENTRIES) };
-    let mut entries = publisher.list(&portion.folder, &portion.after, most + 1)?;
-    let complete = entries.len() <= most;
-    entries.truncate(most);
-    Ok(Listing { entries, complete })
-}
-
-/// Where a file is looked for.
-enum Spot<'a> {
-    /// Where the operator said.
-    At(&'a Path),
-    /// Where a client said, beneath what the operator did.
-    Beneath(&'a Root, Beneath<'a>),
-}
-
-impl Spot<'_> {
-    fn open(&self) -> Result<OwnedFd, Errno> {
-        match self {
-            Self::At(path) => rustix::fs::open(*path, READ, Mode::empty()),
-            Self::Beneath(root, name) => name.open(root, READ),
-        }
-    }
-
-    /// What is there now. It may lie outside of what is published: good enough to recognize something
-    /// that does not.
-    fn stat(&self) -> Result<Stat, Errno> {
-        match self {
-            Self::At(path) => rustix::fs::statat(CWD, *path, AtFlags::empty()),
-            Self::Beneath(root, name) => name.stat(root),
-        }
-    }
-}
-
-/// Whether it is a file or a folder.
-fn has_bytes_or_names(stat: &Stat) -> bool {
-    matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Directory)
-}
-
-/// Opens parts of files as one. What the kernel makes up has no parts.
-fn open_parts(parts: &[Part]) -> Result<Content, Refusal> {
-    let mut content = Content::empty();
-    for Part { path, from, to } in parts {
-        let file = Spot::At(path).open()?;
-        let stat = rustix::fs::fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(Refusal::NotFound);
-        }
-        if is_made_up(&file, &stat).map_err(unread)? {
-            return Err(Refusal::Failed);
-        }
-        content.append(Arc::new(file), &stat, *from, *to);
-    }
-    Ok(content)
-}
-
-/// What it means when something that was found cannot be read.
-fn unread(error: Errno) -> Refusal {
-    match error.into() {
-        Refusal::NotFound => Refusal::Failed,
-        other => other,
     }
 }
 

@@ -11,25 +11,34 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::medium::{Glance, Look, open_at};
 use crate::limits::ROOT_KEPT;
 use crate::sync::lock;
+
+const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::PATH).union(OFlags::CLOEXEC);
 
 /// A folder, open as it was found.
 #[derive(Debug)]
 pub(super) struct Root {
     folder: OwnedFd,
+    identity: (u64, u64),
     /// How it was found.
     path: Arc<Path>,
 }
 
 impl Root {
-    fn open(path: Arc<Path>) -> Result<Self, Errno> {
-        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
-        let folder = rustix::fs::open(&*path, flags, Mode::empty())?;
-        Ok(Self { folder, path })
+    fn open(path: Arc<Path>, look: Look) -> Result<Self, Errno> {
+        let folder = open_at(CWD, path.as_os_str().as_bytes(), FOLDER, ResolveFlags::empty(), look)?;
+        let Glance { device, inode, .. } = Glance::at(&folder)?;
+        Ok(Self { folder, identity: (device, inode), path })
+    }
+
+    /// Device and inode.
+    pub(super) fn identity(&self) -> (u64, u64) {
+        self.identity
     }
 
     /// What is left of an absolute path beneath this folder; none if it leads elsewhere. The folder is
@@ -71,23 +80,29 @@ struct Found {
 impl RootPath {
     pub(super) fn new(path: &Path) -> io::Result<Self> {
         let path: Arc<Path> = std::path::absolute(path)?.into();
-        let root = Root::open(Arc::clone(&path))?;
+        let root = Root::open(Arc::clone(&path), Look::Disk)?;
         let found = Mutex::new(Found { root: Ok(Arc::new(root)), looked: Instant::now() });
         Ok(Self { path, found })
     }
 
-    /// What the path leads to, as of [`ROOT_KEPT`] ago at most.
-    pub(super) fn now(&self) -> Result<Arc<Root>, Errno> {
-        let mut found = lock(&self.found);
-        if found.looked.elapsed() >= ROOT_KEPT {
-            found.looked = Instant::now();
-            match Root::open(Arc::clone(&self.path)) {
-                Ok(root) => found.root = Ok(Arc::new(root)),
-                // That says nothing of the folder: what was found before is good until the next look.
-                Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR) => {}
-                Err(error) => found.root = Err(error),
-            }
+    /// What the path leads to, as of [`ROOT_KEPT`] ago at most. Fails with `AGAIN` where that takes a longer
+    /// look.
+    pub(super) fn now(&self, look: Look) -> Result<Arc<Root>, Errno> {
+        let found = lock(&self.found);
+        if found.looked.elapsed() < ROOT_KEPT {
+            return found.root.clone();
         }
+        // Others go on meanwhile, each with what it finds.
+        drop(found);
+        let now = Root::open(Arc::clone(&self.path), look).map(Arc::new);
+        let mut found = lock(&self.found);
+        match now {
+            // That says nothing of the folder: what was found before is good until the next look.
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Err(Errno::AGAIN),
+            now => found.root = now,
+        }
+        found.looked = Instant::now();
         found.root.clone()
     }
 }

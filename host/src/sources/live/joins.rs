@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::contract::{Header, Join};
 use crate::limits::{LIVE_ENDS, LIVE_JOINS};
 use crate::sources::content::{self, Content};
+use crate::sources::medium::Medium;
 
 /// The newest header, and the places to join after it.
 #[derive(Debug, Default)]
@@ -134,13 +135,13 @@ impl Beginning {
     /// The viewer's stream: header, preface, and the source from the join on.
     pub(super) fn content(&self, memory: &Arc<OwnedFd>) -> io::Result<Content> {
         let mut content = Content::from_offset(self.start());
-        content.push(Arc::new(self.header.bytes.try_clone()?), 0, self.header.count);
+        content.push(Arc::new(self.header.bytes.try_clone()?), Medium::Memory, 0, self.header.count);
         if !self.join.preface.is_empty() {
             let preface = content::memory(c"preface")?;
             content::write_all(&preface, &self.join.preface, 0)?;
-            content.push(Arc::new(preface), 0, self.join.preface.len() as u64);
+            content.push(Arc::new(preface), Medium::Memory, 0, self.join.preface.len() as u64);
         }
-        content.push(Arc::clone(memory), self.join.offset, u64::MAX);
+        content.push(Arc::clone(memory), Medium::Memory, self.join.offset, u64::MAX);
         Ok(content.typed(&self.header.media_type))
     }
 }

@@ -16,6 +16,7 @@ use super::joins::Joins;
 use super::options::{Join, Live};
 use crate::contract::Window;
 use crate::sources::content::{self, Content, Joined, Progress};
+use crate::sources::medium::Medium;
 use crate::sync::lock;
 
 /// What the reader of a live source and its viewers have in common.
@@ -64,7 +65,7 @@ impl Shared {
 impl Life {
     pub(super) fn new() -> io::Result<Self> {
         let memory = Arc::new(content::memory(c"live")?);
-        let content = Arc::new(Content::boundless(Arc::clone(&memory)));
+        let content = Arc::new(Content::boundless(Arc::clone(&memory), Medium::Memory));
         Ok(Self { memory, content, progress: watch::Sender::default(), joins: Mutex::default() })
     }
 

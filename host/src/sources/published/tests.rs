@@ -1,14 +1,16 @@
 //! What names lead to, tried in folders of the test.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Instant, SystemTime};
 
 use super::*;
+use crate::sources::LiveStream;
 
-fn published() -> (tempfile::TempDir, Sources) {
+fn published() -> (tempfile::TempDir, Arc<Sources>) {
     let outside = tempfile::tempdir().expect("a folder");
     let root = outside.path().join("root");
     fs::create_dir_all(root.join("sub")).expect("a folder");
@@ -21,15 +23,29 @@ fn published() -> (tempfile::TempDir, Sources) {
     symlink("loop", root.join("loop")).expect("a link");
     symlink("..", root.join("sub/up")).expect("a link");
     let sources = Sources::at(&root).expect("a folder is published");
-    (outside, sources)
+    (outside, Arc::new(sources))
 }
 
 fn open(sources: &Sources, name: &[u8]) -> Result<Resolved, Refusal> {
-    sources.open(&sources.view(), name)
+    open_in(sources, &mut View::default(), name)
 }
 
-fn list(sources: &Sources, portion: &Portion) -> Result<Listing, Refusal> {
-    sources.list(&sources.view(), portion)
+/// Opens it as a client would: from memory, and else from the disk.
+fn open_in(sources: &Sources, view: &mut View, name: &[u8]) -> Result<Resolved, Refusal> {
+    sources.open(view, name).unwrap_or_else(|| match sources.look(view, name, Look::Disk) {
+        Err(Miss::Refused(refusal)) => Err(refusal),
+        found => Ok(found.expect("it is found out")),
+    })
+}
+
+fn list(sources: &Arc<Sources>, portion: &Portion) -> Result<Arc<Listing>, Refusal> {
+    list_in(sources, &View::default(), portion)
+}
+
+fn list_in(sources: &Arc<Sources>, view: &View, portion: &Portion) -> Result<Arc<Listing>, Refusal> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let asked = Asked { owner: None, view: view.clone() };
+    runtime.block_on(sources.list(asked, portion.clone())).expect("it is answered").found
 }
 
 fn size(found: Result<Resolved, Refusal>) -> Result<u64, Refusal> {
@@ -75,7 +91,7 @@ fn a_listing_has_what_could_be_opened_and_nothing_else() {
     let names = |name: &str| {
         let portion = Portion { folder: name.into(), after: Vec::new(), limit: 0 };
         let listing = list(&sources, &portion).expect("a folder");
-        let names: Vec<_> = listing.entries.into_iter().map(|entry| (entry.name, entry.size)).collect();
+        let names: Vec<_> = listing.entries.iter().map(|entry| (entry.name.clone(), entry.size)).collect();
         names
     };
     assert_eq!(names(""), [(b"a".to_vec(), 5), (b"in".to_vec(), 4), (b"sub".to_vec(), 0)]);
@@ -133,7 +149,7 @@ fn repoint(link: &Path, target: &str) {
 #[test]
 fn a_link_that_is_repointed_is_followed_within_a_second() {
     let (outside, current) = releases();
-    let sources = Sources::at(&current).expect("a folder is published");
+    let sources = Arc::new(Sources::at(&current).expect("a folder is published"));
     assert_eq!(size(open(&sources, b"a")), Ok(3));
     repoint(&current, "release-2");
     within_a_second("the second release", || size(open(&sources, b"a")) == Ok(6));
@@ -149,13 +165,14 @@ fn a_link_that_is_repointed_is_followed_within_a_second() {
 #[test]
 fn one_request_is_answered_from_one_release() {
     let (_outside, current) = releases();
-    let sources = Sources::at(&current).expect("a folder is published");
-    let view = sources.view();
+    let sources = Arc::new(Sources::at(&current).expect("a folder is published"));
+    let mut view = View::default();
+    assert_eq!(size(open_in(&sources, &mut view, b"a")), Ok(3));
     repoint(&current, "release-2");
     within_a_second("the second release", || size(open(&sources, b"a")) == Ok(6));
-    assert_eq!(size(sources.open(&view, b"a")), Ok(3));
+    assert_eq!(size(open_in(&sources, &mut view, b"a")), Ok(3));
     let portion = Portion { folder: Vec::new(), after: Vec::new(), limit: 0 };
-    assert_eq!(sources.list(&view, &portion).expect("a folder").entries[0].size, 3);
+    assert_eq!(list_in(&sources, &view, &portion).expect("a folder").entries[0].size, 3);
 }
 
 #[test]
@@ -190,7 +207,7 @@ fn absolute_links_lead_to_what_is_beneath_and_nowhere_else() {
     ] {
         symlink(target, release.join(name)).expect("a link");
     }
-    let sources = Sources::at(&current).expect("a folder is published");
+    let sources = Arc::new(Sources::at(&current).expect("a folder is published"));
     for (name, promised) in [
         ("in", Ok(4)),
         ("really-in", Ok(4)),
@@ -222,7 +239,7 @@ fn a_link_that_changes_while_it_is_followed_leads_nowhere_else() {
     let targets = [current.join("a"), outside.path().join("secret")];
     let link = current.join("link");
     symlink(&targets[0], &link).expect("a link");
-    let sources = Sources::at(&current).expect("a folder is published");
+    let sources = Arc::new(Sources::at(&current).expect("a folder is published"));
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -330,4 +347,42 @@ fn kernel_files_are_served_whole_or_refused() {
     assert_eq!(size(open(&sources, b"kallsyms")), Err(Refusal::Failed));
     let empty = tempfile::NamedTempFile::new().expect("a file");
     assert_eq!(Sources::at(empty.path()).expect("a file is published").size(), Some(0));
+}
+
+struct Embedder {
+    stream: LiveStream,
+    file: Arc<OwnedFd>,
+}
+
+impl Publisher for Embedder {
+    fn open(&self, name: &[u8]) -> Result<Named, Refusal> {
+        match name {
+            b"live" => Ok(Named::Live(self.stream.clone())),
+            b"file" => Ok(Named::File(Arc::clone(&self.file))),
+            _ => Err(Refusal::NotFound),
+        }
+    }
+}
+
+#[test]
+fn an_embedder_publishes_what_comes_and_what_grows() {
+    let (reader, mut writer) = io::pipe().expect("a pipe");
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    let embedder = Embedder {
+        stream: LiveStream::new(reader, Live::default()).expect("it can be read"),
+        file: Arc::new(file.reopen().expect("the same file").into()),
+    };
+    let sources = Sources::custom(embedder).follow(Duration::from_secs(3_600));
+    let window = |name: &str| match open(&sources, name.as_bytes()) {
+        Ok(Resolved::Source(source)) => source.window(),
+        other => panic!("{other:?}"),
+    };
+    writer.write_all(b"live").expect("somebody reads");
+    within_a_second("what was written", || window("live").end == 4);
+    assert!(!window("live").is_final && !window("file").is_final);
+    file.write_all(b"more").expect("there is room");
+    assert_eq!(window("file").end, 4);
+    assert_eq!(size(open(&sources, b"other")), Err(Refusal::NotFound));
+    sources.stop();
+    within_a_second("the end", || window("live").is_final);
 }
