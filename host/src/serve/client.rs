@@ -22,7 +22,7 @@ use super::wait::until;
 use crate::budget::{Charge, Exhausted};
 use crate::contract::{Event, Facts, Found, Phase, Portion};
 use crate::ended::{Breach, Closed, Ended, Limit, Timeout};
-use crate::limits::RESERVE_TIMEOUT;
+use crate::limits::{LIST_TIME, OPEN_TIME, RESERVE_TIMEOUT, TURN_TIME};
 use crate::record::recording::Recording;
 use crate::sandbox::instance::{self, Place, Sandbox, Spent};
 use crate::sandbox::plan::{Plan, Wait};
@@ -119,6 +119,8 @@ pub(super) struct Tally {
     pub(super) spent: Spent,
     /// Of the guest's computing time, what came before the last byte that moved.
     cpu_at_progress: Duration,
+    /// What the host has done for the guest since then.
+    host_time: Duration,
 }
 
 /// What is asked of the client, and since when.
@@ -201,6 +203,7 @@ impl Connection {
                 Wait::List(portion) => self.list(portion).await?,
                 Wait::Past(offset) => self.past(offset).await?,
                 Wait::Proceed => {
+                    self.worked(TURN_TIME);
                     task::yield_now().await;
                     self.advance(&Event::Proceeded)?
                 }
@@ -227,7 +230,8 @@ impl Connection {
         }
         let limits = &self.client.shared.limits;
         let plan = Plan::new(actions, limits).map_err(Ended::Breach)?;
-        if sandbox.cpu().saturating_sub(self.tally.cpu_at_progress) > limits.idle_cpu {
+        let idle_cpu = sandbox.cpu().saturating_sub(self.tally.cpu_at_progress) + self.tally.host_time;
+        if idle_cpu > limits.idle_cpu {
             return Err(Limit::IdleCpu(limits.idle_cpu).into());
         }
         self.hold(plan.bytes())?;
@@ -248,8 +252,14 @@ impl Connection {
         }
     }
 
-    /// Notes that bytes have moved: the guest's CPU time so far was not idle.
+    /// Notes what the host has done for the guest: while no byte moves, that counts as if the guest had done it.
+    fn worked(&mut self, time: Duration) {
+        self.tally.host_time += time;
+    }
+
+    /// Notes that bytes have moved: the CPU time so far was not idle.
     pub(super) fn progress(&mut self) {
+        self.tally.host_time = Duration::ZERO;
         if let Some(sandbox) = &self.sandbox {
             self.tally.cpu_at_progress = sandbox.cpu();
         }
@@ -359,7 +369,10 @@ impl Connection {
 
     fn open(&mut self, name: &[u8]) -> Result<Plan, Ended> {
         self.source = None;
-        match self.client.shared.sources.open(name) {
+        let began = Instant::now();
+        let opened = self.client.shared.sources.open(name);
+        self.worked(TURN_TIME + began.elapsed().min(OPEN_TIME));
+        match opened {
             Ok(Resolved::Source(source)) => {
                 let content = Arc::clone(&source.content);
                 let shared = Arc::clone(&self.client.shared);
@@ -389,7 +402,9 @@ impl Connection {
             // The place is taken as long as the thread is, also when its client has left meanwhile.
             task::spawn_blocking(move || (shared.sources.list(&portion), place).0).await
         });
+        let began = Instant::now();
         let listing = listing.await;
+        self.worked(TURN_TIME + began.elapsed().min(LIST_TIME));
         let listing = listing.map_err(|_| Ended::SourceFailed("the folder takes too long to read".into()))?;
         let listing = listing.map_err(|error| Ended::HostFault(format!("a folder cannot be listed: {error}")))?;
         self.advance(&Event::Listed(listing))
@@ -397,6 +412,7 @@ impl Connection {
 
     /// Waits until the open source has bytes past `offset`, or has ended.
     async fn past(&mut self, offset: u64) -> Result<Plan, Ended> {
+        self.worked(TURN_TIME);
         let source = self.source.as_mut().ok_or(Ended::Breach(Breach::NothingOpen))?;
         let window = match source.moving() {
             None => source.window(),
