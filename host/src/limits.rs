@@ -53,8 +53,8 @@ pub struct Limits {
     #[serde(rename = "cpu-us", with = "micros")]
     pub cpu: Duration,
 
-    /// CPU time in a row without a byte moved to or from the client. Stops a guest that keeps the host
-    /// busy with `open` or `wait` for ever.
+    /// CPU time in a row without a byte moved to or from the client: the guest's, and what the host does for
+    /// it. Stops a guest that keeps the host busy with `open` or `wait` for ever.
     #[serde(rename = "idle-cpu-us", with = "micros")]
     pub idle_cpu: Duration,
 
@@ -247,6 +247,16 @@ pub(crate) const LINGER_PAUSE: Duration = Duration::from_secs(5);
 /// Bytes per second that are discarded of one such client: a gigabyte within its time, which is the largest
 /// upload that somebody waits for, at one hundredth of a core.
 pub(crate) const LINGER_RATE: u64 = 32 << 20;
+
+/// What the host takes for each list of actions without bytes to move, beside what the actions take themselves.
+pub(crate) const TURN_TIME: Duration = Duration::from_micros(3);
+
+/// The most that opening a source counts for as CPU time. Mostly it takes a few microseconds, and is counted as it
+/// is; but a disk may be slow, and waiting for it is not computing.
+pub(crate) const OPEN_TIME: Duration = Duration::from_millis(1);
+
+/// The most that listing a portion of a folder counts for, which is read on a thread of its own.
+pub(crate) const LIST_TIME: Duration = Duration::from_millis(50);
 
 /// The clock by which guests are interrupted. A guest that computes for longer than one to two of these
 /// gives its thread to the other clients and goes on beside them.

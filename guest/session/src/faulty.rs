@@ -14,7 +14,9 @@ use core::arch::wasm32;
 use core::hint::black_box;
 use core::ptr;
 
-use multiclient_guest::contract::{Action, Event, Found, Instant, Name, Phase, Portion, Remainder, Settings, Span};
+use multiclient_guest::contract::{
+    Action, Event, Exchange, Found, Instant, Name, Phase, Portion, Remainder, Settings, Span,
+};
 
 /// Waits for the client, in a phase like any other.
 const WAIT: Action = Action::Receive(Phase::Partial);
@@ -32,6 +34,12 @@ enum Doing {
     Busy,
     /// Asks to be called again, every time.
     Restless,
+    /// Waits for what is there already, whatever it is told.
+    Waiting,
+    /// Lists, whatever comes of it.
+    Listing,
+    /// Reports as much as fits, whenever it is called.
+    Reporting,
     /// Asks for more, whatever comes.
     Deaf,
     /// Asks for more, and claims each time to be between two exchanges.
@@ -64,6 +72,9 @@ impl multiclient_shell::Session for Session {
             (None, event) => self.sound.advance(now, event),
             (Some(Doing::Busy), _) => Vec::from([Action::Open(Name::new())]),
             (Some(Doing::Restless), _) => Vec::from([Action::Proceed]),
+            (Some(Doing::Waiting), _) => Vec::from([Action::Wait(0)]),
+            (Some(Doing::Listing), _) => list(Name::new()),
+            (Some(Doing::Reporting), _) => reports(),
             (Some(Doing::Idle), _) => Vec::from([Action::Receive(Phase::Idle)]),
             (Some(Doing::Deaf), _) => Vec::from([WAIT]),
             (Some(Doing::Outside { before_end, count }), Event::Opened(Ok(Found::Source(facts)))) => {
@@ -103,6 +114,10 @@ impl Session {
                     unsafe { page.write_bytes(1, 1 << 16) };
                 }
             }
+            b"hoard" => {
+                core::mem::forget(black_box(alloc::vec![1u8; 4 << 20]));
+                Vec::from([Action::Send(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()), WAIT])
+            }
             b"leak" => {
                 core::mem::forget(black_box(Vec::<u8>::with_capacity(256 << 10)));
                 (0..1_000).for_each(|_| new_handle());
@@ -126,16 +141,14 @@ impl Session {
             b"twowaits" => Vec::from([WAIT, WAIT]),
             b"peek" => reply(&peek()),
             b"busy" => return (Vec::from([Action::Open(Name::new())]), Some(Doing::Busy)),
+            b"waiting" => return (Vec::from([Action::Open(name)]), Some(Doing::Waiting)),
+            b"listing" => return (list(Name::new()), Some(Doing::Listing)),
+            b"reporting" => return (reports(), Some(Doing::Reporting)),
             b"restless" => return (Vec::from([Action::Proceed]), Some(Doing::Restless)),
             b"idle" => return (Vec::from([Action::Receive(Phase::Idle)]), Some(Doing::Idle)),
             b"deaf" => return (Vec::from([WAIT]), Some(Doing::Deaf)),
             b"escape" => return (Vec::from([Action::Open(name)]), Some(Doing::Escape)),
-            b"list" => {
-                return (
-                    Vec::from([Action::List(Portion { folder: name, after: Name::new(), limit: 0 })]),
-                    Some(Doing::Escape),
-                );
-            }
+            b"list" => return (list(name), Some(Doing::Escape)),
             b"outside" => {
                 return (Vec::from([Action::Open(name)]), Some(Doing::Outside { before_end: 1, count: 2 }));
             }
@@ -154,6 +167,18 @@ fn fault(request: &[u8]) -> Option<(&[u8], &[u8])> {
     let target = &target[..target.iter().position(|byte| *byte == b' ')?];
     let end = target.iter().position(|byte| *byte == b'/').unwrap_or(target.len());
     Some((&target[..end], target.get(end + 1..).unwrap_or_default()))
+}
+
+fn list(folder: Name) -> Vec<Action> {
+    Vec::from([Action::List(Portion { folder, after: Name::new(), limit: 0 })])
+}
+
+/// A list as long as may be, of reports that say as much as is written down of them.
+fn reports() -> Vec<Action> {
+    let text = || "report ".repeat(290);
+    let report = || Exchange { request: text(), status: 200, referrer: text(), agent: text() };
+    let reports = (0..63).map(|_| Action::Report(report()));
+    reports.chain([Action::Proceed]).collect()
 }
 
 fn reply(body: &[u8]) -> Vec<Action> {

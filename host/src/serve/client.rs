@@ -22,7 +22,7 @@ use super::wait::until;
 use crate::budget::{Charge, Exhausted};
 use crate::contract::{Event, Facts, Found, Phase, Portion};
 use crate::ended::{Breach, Closed, Ended, Limit, Timeout};
-use crate::limits::RESERVE_TIMEOUT;
+use crate::limits::{LIST_TIME, OPEN_TIME, RESERVE_TIMEOUT, TURN_TIME};
 use crate::record::recording::Recording;
 use crate::sandbox::instance::{self, Place, Sandbox, Spent};
 use crate::sandbox::plan::{Plan, Wait};
@@ -119,6 +119,8 @@ pub(super) struct Tally {
     pub(super) spent: Spent,
     /// Of the guest's computing time, what came before the last byte that moved.
     cpu_at_progress: Duration,
+    /// What the host has done for the guest since then.
+    host_time: Duration,
 }
 
 /// What is asked of the client, and since when.
@@ -204,6 +206,7 @@ impl Connection {
                 Wait::List(portion) => self.list(portion).await?,
                 Wait::Past(offset) => self.past(offset).await?,
                 Wait::Proceed => {
+                    self.worked(TURN_TIME);
                     task::yield_now().await;
                     self.advance(&Event::Proceeded)?
                 }
@@ -230,7 +233,8 @@ impl Connection {
         }
         let limits = &self.client.shared.limits;
         let plan = Plan::new(actions, limits).map_err(Ended::Breach)?;
-        if sandbox.cpu().saturating_sub(self.tally.cpu_at_progress) > limits.idle_cpu {
+        let idle_cpu = sandbox.cpu().saturating_sub(self.tally.cpu_at_progress) + self.tally.host_time;
+        if idle_cpu > limits.idle_cpu {
             return Err(Limit::IdleCpu(limits.idle_cpu).into());
         }
         self.hold(plan.bytes())?;
@@ -251,8 +255,14 @@ impl Connection {
         }
     }
 
-    /// Notes that bytes have moved: the guest's CPU time so far was not idle.
+    /// Notes what the host has done for the guest: while no byte moves, that counts as if the guest had done it.
+    fn worked(&mut self, time: Duration) {
+        self.tally.host_time += time;
+    }
+
+    /// Notes that bytes have moved: the CPU time so far was not idle.
     pub(super) fn progress(&mut self) {
+        self.tally.host_time = Duration::ZERO;
         if let Some(sandbox) = &self.sandbox {
             self.tally.cpu_at_progress = sandbox.cpu();
         }
@@ -363,6 +373,7 @@ impl Connection {
 
     async fn open(&mut self, name: &[u8]) -> Result<Plan, Ended> {
         self.source = None;
+        let began = Instant::now();
         let found = match self.client.shared.sources.open(&mut self.view, name) {
             Some(found) => found,
             None => {
@@ -371,6 +382,7 @@ impl Connection {
                 self.looked(opening).await?
             }
         };
+        self.worked(TURN_TIME + began.elapsed().min(OPEN_TIME));
         match found {
             Ok(Resolved::Source(mut source)) => {
                 if source.is_pending() {
@@ -412,12 +424,15 @@ impl Connection {
         self.source = None;
         let asked = self.asks();
         let listing = self.client.shared.sources.list(asked, portion);
+        let began = Instant::now();
         let listing = self.looked(listing).await?;
+        self.worked(TURN_TIME + began.elapsed().min(LIST_TIME));
         self.advance(&Event::Listed(listing.map(Arc::unwrap_or_clone)))
     }
 
     /// Waits until the open source has bytes past `offset`, or has ended.
     async fn past(&mut self, offset: u64) -> Result<Plan, Ended> {
+        self.worked(TURN_TIME);
         let source = self.source.as_mut().ok_or(Ended::Breach(Breach::NothingOpen))?;
         let window = match source.moving() {
             None => source.window(),
