@@ -1,4 +1,7 @@
-//! Reading numbers and parts off the front of a slice. Whatever is not there is `None`.
+//! Reading numbers and parts off the front of a slice, where whatever is not there is `None`; and collecting
+//! bytes.
+
+use alloc::vec::Vec;
 
 /// What is left of a slice.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +89,15 @@ impl<'a> Bits<'a> {
         }
         Some(number - 1)
     }
+}
+
+/// Appends to what may become a long header. It grows by an eighth and not, as usual, to twice its size: what
+/// is not used of that counts, too.
+pub(crate) fn append(to: &mut Vec<u8>, bytes: &[u8]) {
+    if to.capacity() - to.len() < bytes.len() {
+        to.reserve_exact(bytes.len().max(to.len() / 8));
+    }
+    to.extend_from_slice(bytes);
 }
 
 /// A count of bytes as it is in memory. What does not fit is beyond every limit anyway.

@@ -7,7 +7,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::bytes::Reader;
+use crate::bytes::{Reader, append};
 use crate::crc::crc8;
 use crate::format::{Format, Next, Parser, Probe, Step, Unit};
 use crate::mark::{Header, Loss};
@@ -115,7 +115,7 @@ impl Flac {
         if is_kept {
             self.last_block = self.header.len();
             self.header.push(kind);
-            self.header.extend_from_slice(unit.bytes.get(1..).unwrap_or_default());
+            append(&mut self.header, unit.bytes.get(1..).unwrap_or_default());
         }
         if is_info && self.info().is_none() {
             return Step::lost(Loss::Malformed);

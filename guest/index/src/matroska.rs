@@ -11,7 +11,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
 
-use crate::bytes::{Reader, size};
+use crate::bytes::{Reader, append, size};
 use crate::format::{Format, Next, Parser, Probe, Step, Unit};
 use crate::mark::{Header, Loss};
 use crate::out::{Out, USUAL_GAP};
@@ -285,7 +285,7 @@ impl Document {
                     let entries = Elements(content).filter(|child| child.id == id::TRACK_ENTRY);
                     self.tracks = entries.map(|entry| Track::read(entry.content)).take(MOST_TRACKS).collect();
                 }
-                self.children.extend_from_slice(whole);
+                append(&mut self.children, whole);
             }
         }
         Some(())
@@ -302,7 +302,8 @@ impl Document {
         self.children.extend(kept().flatten());
     }
 
-    fn header(&self) -> Header {
+    /// The header, which is not needed a second time.
+    fn header(&mut self) -> Header {
         let media_type = match (self.is_webm, self.tracks.iter().any(|track| track.is_video)) {
             (true, true) => "video/webm",
             (true, false) => "audio/webm",
@@ -310,7 +311,8 @@ impl Document {
             (false, false) => "audio/matroska",
         };
         let format = if self.is_webm { "webm" } else { "matroska" };
-        let bytes = [&self.ebml, Self::SEGMENT.as_slice(), &self.children].concat();
+        let (ebml, children) = (mem::take(&mut self.ebml), mem::take(&mut self.children));
+        let bytes = [&ebml, Self::SEGMENT.as_slice(), &children].concat();
         Header { bytes, format, media_type: media_type.into() }
     }
 

@@ -107,15 +107,12 @@ impl TransportStream {
         }
     }
 
-    /// The programs are others now: the map of the first is to come.
+    /// The programs are others now: the map of the first is to come, even if it comes as before.
     fn associated(&mut self) {
-        let map_pid = first_program(&self.associations.section);
-        if map_pid != self.map_pid {
-            self.map_pid = map_pid;
-            self.map = Table::default();
-            self.leading = None;
-        }
-        self.is_header_due = true;
+        self.map_pid = first_program(&self.associations.section);
+        self.map = Table::default();
+        self.leading = None;
+        self.picture = None;
     }
 
     fn leading_packet(&mut self, at: u64, kind: Kind, packet: &Packet<'_>, out: &mut Out) {

@@ -9,7 +9,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::bytes::Reader;
+use crate::bytes::{Reader, append};
 use crate::crc::crc32;
 use crate::format::{Format, Next, Parser, Probe, Step, Unit};
 use crate::mark::{Header, Loss};
@@ -142,7 +142,7 @@ impl Ogg {
             self.state = State::Lost;
             return out.lost(Loss::Oversized);
         }
-        self.header.extend_from_slice(unit.bytes);
+        append(&mut self.header, unit.bytes);
     }
 
     /// The first page behind the headers.

@@ -85,9 +85,9 @@ impl<'a> View<'a> {
         }
         let length = self.old.len() + unread.len();
         if length > self.old.capacity() {
-            // Twice as much, as always, but never more than the unit will have.
-            let capacity = self.wanted.min(2 * length).max(length);
-            self.old.reserve_exact(capacity - self.old.len());
+            // All that the unit will have, at once: growing step by step would leave gaps of half the size,
+            // and a memory of WebAssembly never shrinks.
+            self.old.reserve_exact(self.wanted.max(length) - self.old.len());
         }
         self.old.extend_from_slice(unread);
         self.old

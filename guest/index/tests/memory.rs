@@ -1,4 +1,5 @@
-//! What an index takes of memory, measured: the contract promises less than four headers and a mebibyte.
+//! What an index takes of memory, measured: the contract promises less than five headers and a mebibyte,
+//! of which WebAssembly may need one for gaps.
 //!
 //! The count is that of the whole program: the tests take turns.
 
