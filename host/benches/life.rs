@@ -1,15 +1,15 @@
-//! What a client's life costs without sockets: the instance, an exchange through the component, and the
-//! same exchange in the protocol core as native code.
+//! What a client costs without sockets: the instance, an exchange through the component, and the same
+//! exchange in the protocol core as native code.
 //!
-//! Each line is the median of short rounds, which are interleaved, by the thread's own CPU time: what else
-//! the machine does then hardly shows. `cargo bench -p multiclient`; with `-- --test`
+//! Each line is the median of short rounds, which are interleaved, by the thread's own CPU time, so that other
+//! load on the machine hardly shows. `cargo bench -p multiclient`; with `-- --test`
 //! one round of each, with `-- GUEST.wasm` another guest, with `-- WORDS` only the lines that contain one of them.
 
 #![expect(clippy::print_stdout, reason = "a benchmark says what it measured")]
 
 use std::hint::black_box;
 
-use multiclient::micro::Lives;
+use multiclient::bench::Sessions;
 use multiclient_guest::Session;
 use multiclient_guest::contract::{Action, Event, Facts, Found, Settings, Window};
 use rustix::time::{ClockId, clock_gettime};
@@ -31,34 +31,34 @@ const LONG_REQUEST: &[u8] = b"GET /film.mp4 HTTP/1.1\r\n\
     Accept-Encoding: identity\r\n\
     If-Range: \"1f-400-653a1b2c3d4e5\"\r\n\r\n";
 
-/// Lives in one round: about a few milliseconds.
+/// Sessions in one round: about a few milliseconds.
 const IN_ROUND: u32 = 500;
 
 fn main() {
     let rounds = if std::env::args().any(|word| word == "--test") { 1 } else { 101 };
     let path = std::env::args().find(|word| word.ends_with(".wasm"));
     let component = path.map(|path| std::fs::read(path).expect("the guest can be read"));
-    let lives = Lives::new(component).expect("the guest is in order");
+    let sessions = Sessions::new(component).expect("the guest is in order");
     let (mut session, mut another) = (Session::new(Settings::default()), Session::new(Settings::default()));
     type Work<'a> = (&'a str, Box<dyn FnMut() + 'a>);
     let mut works: Vec<Work<'_>> = vec![
-        ("an instance with its session, made and dropped", Box::new(|| drop(black_box(lives.begin())))),
+        ("an instance with its session, made and dropped", Box::new(|| drop(black_box(sessions.begin())))),
         (
-            "a life: instance, session, one exchange, dropped",
+            "a client: instance, session, one exchange, dropped",
             Box::new(|| {
-                black_box(lives.begin().exchange(black_box(REQUEST)));
+                black_box(sessions.begin().exchange(black_box(REQUEST)));
             }),
         ),
     ];
     let exchange = |request: &'static [u8]| {
         // Each has an instance of its own that stays.
-        let mut life = lives.begin();
+        let mut session = sessions.begin();
         move || {
-            black_box(life.exchange(black_box(request)));
+            black_box(session.exchange(black_box(request)));
         }
     };
     works.push(("one exchange through the component", Box::new(exchange(REQUEST))));
-    works.push(("the same with a browser's head of 600 bytes", Box::new(exchange(LONG_REQUEST))));
+    works.push(("the same with a browser's header section of 600 bytes", Box::new(exchange(LONG_REQUEST))));
     works.push((
         "one exchange in the core as native code",
         Box::new(|| {
@@ -66,7 +66,7 @@ fn main() {
         }),
     ));
     works.push((
-        "the same with a browser's head of 600 bytes",
+        "the same with a browser's header section of 600 bytes",
         Box::new(|| {
             black_box(natively(&mut another, black_box(LONG_REQUEST)));
         }),

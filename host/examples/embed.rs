@@ -1,18 +1,17 @@
 //! A server inside another program, with sources and a journal of its own: `cargo run --example embed`
 //!
-//! Serves what this program makes up: `/`, `/hours/0` to `/hours/23`. It tells how every client ended, and
-//! stops when a line is typed or its input ends.
+//! Serves what this program makes up: `/`, `/hours/0` to `/hours/23`. It prints how every connection ended,
+//! and stops when a line is typed or its input ends.
 
-#![allow(clippy::print_stdout, reason = "an example speaks to whoever runs it")]
+#![allow(clippy::print_stdout, reason = "an example prints what happens")]
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use multiclient::{Content, Guest, Journal, Life, Limits, Named, Publisher, Refusal, Server, Sources, listen};
+use multiclient::{Closed, Content, Entry, Guest, Journal, Limits, Named, Publisher, Refusal, Server, Settings, Sources, listen};
 
 /// Publishes a text for each hour of the day. They are made once, and shared by all clients.
-#[derive(Debug)]
 struct Hours {
     index: Arc<Content>,
     hours: Vec<Arc<Content>>,
@@ -38,22 +37,34 @@ impl Publisher for Hours {
             }
         }
     }
-}
 
-/// Says how clients end.
-struct Ends;
-
-impl Journal for Ends {
-    fn ended(&self, life: &Life) {
-        println!("client {} {}: {} bytes", life.client, life.ended, life.bytes_out);
+    fn list(&self, folder: &[u8], after: &[u8], limit: usize) -> Result<Vec<Entry>, Refusal> {
+        if folder != b"hours" {
+            return Err(Refusal::NotFound);
+        }
+        let mut entries: Vec<_> = self.hours.iter().enumerate().map(|(hour, content)| Entry::source(hour.to_string(), content.size())).collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries.into_iter().filter(|entry| entry.name.as_slice() > after).take(limit).collect())
     }
 }
 
-fn main() -> anyhow::Result<()> {
-    let limits = Limits { clients: 50, ..Limits::default() };
-    let guest = Arc::new(Guest::built_in(&limits)?);
-    let server = Server::new(guest, Sources::own(Hours::new()?), limits)
-        .journal(Arc::new(Ends))
+/// Prints how connections end.
+struct Printer;
+
+impl Journal for Printer {
+    fn closed(&self, closed: &Closed) {
+        println!("client {} {}: {} bytes", closed.client, closed.ended, closed.bytes_out);
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut limits = Limits::default();
+    limits.max_clients = 50;
+    let mut settings = Settings::default();
+    settings.listing = true;
+    let server = Server::new(Guest::built_in(limits)?, Sources::custom(Hours::new()?))
+        .settings(settings)
+        .journal(Arc::new(Printer))
         .start(vec![listen::tcp("127.0.0.1:0".parse()?)?])?;
     println!("http://{}/", server.addresses()[0]);
 

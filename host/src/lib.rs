@@ -1,21 +1,31 @@
-//! Serves a file or a folder over HTTP to many clients, each in a fresh WebAssembly sandbox.
+//! Serves files, folders and live media over HTTP to many clients, each in a fresh WebAssembly sandbox.
 //!
-//! A *guest* component speaks the protocol: it is told what happens to one client (bytes came, a source
-//! was opened) and says what it wants done (send these bytes, pass that part of the source). This crate
+//! A *guest* component speaks the protocol. It is told what happens to one client (bytes came, a source was
+//! opened) and answers with what it wants done (send these bytes, pass that part of the source). This crate
 //! is the host: it accepts clients, makes one instance of the guest for each, does what the guest asks
-//! within [`Limits`], and passes the bytes from the [`Sources`] to the client without letting them
-//! into the guest. It knows no HTTP.
+//! within [`Limits`], and passes the bytes from the [`Sources`] to the client with `sendfile`, without
+//! letting them into the guest. The host knows no HTTP.
+//!
+//! | to do this | start from |
+//! | --- | --- |
+//! | serve files, a folder, a pipe | [`Sources`], [`Guest::built_in`], [`Server::new`] |
+//! | serve what your program makes up | [`Sources::custom`] with a [`Publisher`] |
+//! | change what a client may take | [`Limits`] |
+//! | change how requests are answered | [`Settings`] |
+//! | be told of requests and clients | [`Server::journal`] with a [`Journal`], or a [`journal::Log`] |
+//! | serve through your own protocol | [`Guest::custom`], any component that exports `multiclient:session/handler` |
+//! | record a client and replay it | [`Server::capsules`], [`Capsule::replay`] |
 //!
 //! ```
 //! use std::sync::Arc;
 //! use std::time::Duration;
-//! use multiclient::{Guest, Journal, Life, Limits, Server, Sources, listen};
+//! use multiclient::{Closed, Guest, Journal, Limits, Server, Sources, listen};
 //!
-//! struct Ends;
+//! struct Printer;
 //!
-//! impl Journal for Ends {
-//!     fn ended(&self, life: &Life) {
-//!         println!("client {} {}: {} bytes", life.client, life.ended, life.bytes_out);
+//! impl Journal for Printer {
+//!     fn closed(&self, closed: &Closed) {
+//!         println!("client {} {}: {} bytes", closed.client, closed.ended, closed.bytes_out);
 //!     }
 //! }
 //!
@@ -24,17 +34,17 @@
 //! # let folder = tempfile::tempdir()?;
 //! # std::fs::write(folder.path().join("movie.mp4"), "moving pictures")?;
 //! # let path = folder.path().join("movie.mp4");
-//! let limits = Limits { clients: 50, ..Limits::default() };
-//! let guest = Arc::new(Guest::built_in(&limits)?);
-//! let server = Server::new(guest, Sources::at(&path)?, limits)
-//!     .journal(Arc::new(Ends))
+//! let mut limits = Limits::default();
+//! limits.max_clients = 50;
+//! let server = Server::new(Guest::built_in(limits)?, Sources::at(&path)?)
+//!     .journal(Arc::new(Printer))
 //!     .start(vec![listen::tcp("127.0.0.1:0".parse()?)?])?;
 //! println!("http://{}/movie.mp4", server.addresses()[0]);
 //! # let mut client = std::net::TcpStream::connect(server.addresses()[0])?;
 //! # client.write_all(b"GET /movie.mp4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
-//! # let mut reply = String::new();
-//! # client.read_to_string(&mut reply)?;
-//! # assert!(reply.ends_with("\r\n\r\nmoving pictures"), "{reply}");
+//! # let mut response = String::new();
+//! # client.read_to_string(&mut response)?;
+//! # assert!(response.ends_with("\r\n\r\nmoving pictures"), "{response}");
 //!
 //! let summary = server.stop(Duration::from_secs(10));
 //! assert_eq!(summary.guest_failures, 0);
@@ -42,6 +52,12 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Features
+//!
+//! - `compile` (default): custom guests, compiled at run time. Without it the compiler is neither built nor
+//!   linked, and the built-in guest is the only one.
+//! - `wasi` (default): an empty WASI for custom guests with a standard library.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("multiclient uses epoll, sendfile and openat2: it builds for Linux only");
