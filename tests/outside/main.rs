@@ -8,4 +8,5 @@ mod guests;
 mod health;
 mod life;
 mod live;
+mod operate;
 mod serve;

@@ -23,5 +23,5 @@ pub use client::{Connection, HeaderSection, Response};
 pub use folder::{Folder, LONG_AGO, age, make_fifo, noise, random, same, text};
 pub use programs::{A_WHILE, Background, output_of, require, run, run_within, skip};
 pub use server::{Server, Stopped};
-pub use under_test::{export_guest, multiclient, program_under_test};
+pub use under_test::{export_guest, multiclient, program_under_test, without_settings};
 pub use wait::{PATIENCE, SetOnDrop, eventually};

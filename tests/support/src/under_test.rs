@@ -1,6 +1,7 @@
 //! The program under test.
 
 use std::env;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -16,7 +17,12 @@ pub fn program_under_test() -> PathBuf {
 
 /// The program under test, with none of the settings that the environment may have.
 pub fn multiclient() -> Command {
-    let mut command = Command::new(program_under_test());
+    without_settings(program_under_test())
+}
+
+/// Another program that runs the one under test, with none of those settings either.
+pub fn without_settings(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("MULTICLIENT_") {
             command.env_remove(name);
