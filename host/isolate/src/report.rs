@@ -173,7 +173,7 @@ impl Outcome {
 
     /// One line for a terminal.
     pub fn line(&self) -> String {
-        let mut line = format!("{:<19} {:<13}", self.claim.sentence(), self.verdict.to_string());
+        let mut line = format!("{:<34} {:<13}", self.claim.sentence(), self.verdict.to_string());
         if let Some(measure) = Self::telling(&self.measures) {
             let (value, bound) = measure.text();
             let _ = write!(line, " {value} {} ({bound})", measure.what);
