@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{Arg, Command};
 
-use crate::args::{self, Help, paragraph};
+use crate::args::{self, EXIT_CODES, Help, paragraph};
 
 const INTRODUCTION: &str = "\
 # Commands and flags
@@ -16,19 +16,15 @@ Each flag has an environment variable: `MULTICLIENT_` and its name in capitals, 
 `--max-clients 50`. Flags win over variables. An empty variable counts as not set.
 
 Bytes are written `65536`, `512K`, `8M` or `1G`; times `50ms`, `10s`, `2m` or `1h`.
-
-| exit code | meaning |
-| --- | --- |
-| 0 | all clients were served to the end; the replay is identical; all claims hold; the server responds |
-| 1 | the server could not start; the replay differs; a claim is broken; the server does not respond |
-| 2 | wrong usage |
-| 3 | the server stopped and cut clients off; `isolate`: inconclusive |
 ";
 
 /// The text of `docs/flags.md`.
 fn reference() -> String {
     let command = args::command(Help::Long);
-    let mut text = INTRODUCTION.to_owned();
+    let mut text = format!("{INTRODUCTION}\n| exit code | meaning |\n| --- | --- |\n");
+    for (code, meaning) in EXIT_CODES {
+        let _ = writeln!(text, "| {code} | {meaning} |");
+    }
     section(&mut text, "multiclient SOURCE [URL]", &command);
     let listed = |command: &&Command| !command.is_hide_set() && command.get_name() != "help";
     for command in command.get_subcommands().filter(listed) {
@@ -86,15 +82,25 @@ fn name(arg: &Arg) -> String {
 
 fn default(arg: &Arg) -> String {
     let values: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-    match arg.get_action().takes_values() && !values.is_empty() {
-        true => format!("`{}`", values.join(" ")),
-        false => String::new(),
+    match (arg.get_action().takes_values(), values.is_empty()) {
+        (false, _) => "off".to_owned(),
+        (true, false) => format!("`{}`", values.join(" ")),
+        (true, true) => in_words(arg).1.unwrap_or_default(),
+    }
+}
+
+/// What is said of an argument, and its default where that is said in words: `[default: the time]`.
+fn in_words(arg: &Arg) -> (String, Option<String>) {
+    let text = paragraph(arg).unwrap_or_default();
+    match text.split_once(" [default: ").and_then(|(before, rest)| Some((before, rest.split_once(']')?))) {
+        Some((before, (default, after))) => (format!("{before}{after}"), Some(default.to_owned())),
+        None => (text, None),
     }
 }
 
 fn meaning(arg: &Arg) -> String {
-    let mut meaning = paragraph(arg).unwrap_or_default();
-    if !meaning.ends_with(['.', ']']) {
+    let mut meaning = in_words(arg).0;
+    if !meaning.ends_with('.') {
         meaning.push('.');
     }
     let takes_value = arg.get_action().takes_values();
