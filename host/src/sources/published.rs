@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use rustix::fs::{Access, FileType};
-use rustix::io::Errno;
 
 use super::beneath::Beneath;
 use super::content::{Content, Passing, Source};
