@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::limits::{CHARGE_STEP, LEAST_TOTAL_MEMORY, SMALL_CHARGE};
+use crate::limits::{CHARGE_STEP, SMALL_CHARGE};
 
 /// The memory of all clients of a server.
 #[derive(Debug)]
@@ -31,8 +31,7 @@ pub(crate) struct Exhausted;
 impl Budget {
     /// None: as much as anybody wants.
     pub(crate) fn new(total: Option<u64>) -> Arc<Self> {
-        let total = total.map_or(u64::MAX, |total| total.max(LEAST_TOTAL_MEMORY));
-        Arc::new(Self { total, used: AtomicU64::new(0) })
+        Arc::new(Self { total: total.unwrap_or(u64::MAX), used: AtomicU64::new(0) })
     }
 
     pub(crate) fn total(&self) -> u64 {

@@ -145,6 +145,26 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Fails with the limit that nobody could be served within, and the least that it has to be.
+    pub(crate) fn check(&self) -> Result<(), (&'static str, u64)> {
+        let total_memory = self.total_memory.unwrap_or(u64::MAX);
+        let least = [
+            ("max-clients", u64::from(self.max_clients), 1),
+            ("per-address", self.per_address.map_or(u64::MAX, u64::from), 1),
+            // One page.
+            ("memory", self.memory, 64 << 10),
+            ("total-memory", total_memory, LEAST_TOTAL_MEMORY),
+            // What the contract promises to guests.
+            ("max-actions", u64::from(self.max_actions), 64),
+            ("max-exchanges", u64::from(self.max_exchanges), 1),
+            // A header section and the error page after it.
+            ("max-send", self.max_send, 64 << 10),
+            // The kernel takes 0 for no bound at all.
+            ("unsent", self.unsent, 1),
+        ];
+        least.iter().try_for_each(|&(name, value, least)| if value < least { Err((name, least)) } else { Ok(()) })
+    }
+
     /// Bytes that the host allocates for one list of actions before it has looked at it: two full sends,
     /// what the actions themselves take, and half a MiB for the rest. Follows the limits that the operator
     /// sets, or those could not be reached.
@@ -169,7 +189,8 @@ pub(crate) const INSTANCE_BYTES: u64 = CHARGE_STEP;
 /// the server is full.
 pub(crate) const SMALL_CHARGE: u64 = 4 * CHARGE_STEP;
 
-/// The least that all clients may be given: one instance that says that there is no more.
+/// The least that all clients may be given: the last eighth of it is one instance, which says that there is no
+/// more.
 pub(crate) const LEAST_TOTAL_MEMORY: u64 = 2 << 20;
 
 /// How long a client that is only to be told that the server is full may take to ask for something. One
@@ -469,3 +490,28 @@ pub(crate) const LIVE_JOIN_PATIENCE: Duration = Duration::from_secs(12);
 
 /// Ends of streams within a live source that are remembered: each is a producer that was replaced.
 pub(crate) const LIVE_ENDS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_nobody_could_be_served_within_are_refused_by_name() {
+        let good = Limits::default;
+        assert_eq!(good().check(), Ok(()));
+        for (limits, wrong) in [
+            (Limits { max_clients: 0, ..good() }, ("max-clients", 1)),
+            (Limits { per_address: Some(0), ..good() }, ("per-address", 1)),
+            (Limits { memory: 0, ..good() }, ("memory", 65_536)),
+            (Limits { total_memory: Some(1 << 20), ..good() }, ("total-memory", 2 << 20)),
+            (Limits { max_actions: 63, ..good() }, ("max-actions", 64)),
+            (Limits { max_exchanges: 0, ..good() }, ("max-exchanges", 1)),
+            (Limits { max_send: 0, ..good() }, ("max-send", 65_536)),
+            (Limits { unsent: 0, ..good() }, ("unsent", 1)),
+        ] {
+            assert_eq!(limits.check(), Err(wrong));
+        }
+        let unlimited = Limits { per_address: None, faults: None, rate: None, total_memory: None, ..good() };
+        assert_eq!(unlimited.check(), Ok(()));
+    }
+}

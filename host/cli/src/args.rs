@@ -16,7 +16,9 @@ use multiclient_isolate::Claim;
 
 use crate::address::Address;
 use crate::privileges::Account;
-use crate::values::{Bound, bytes, count_or_unlimited, header, rate_or_unlimited, size, time, visible};
+use crate::values::{
+    Bound, bytes, count_or_unlimited, header, memory_or_unlimited, rate_or_unlimited, size, time, visible,
+};
 
 /// Flags that `-h` shows; `--help` shows all.
 const EVERYDAY: [&str; 12] =
@@ -299,6 +301,13 @@ pub(crate) struct LimitFlags {
     /// Memory of one guest
     #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = size)]
     pub(crate) memory: u64,
+
+    /// Memory of all clients together, or `unlimited` [default: half of what the machine or control group has]
+    ///
+    /// Counts guests and what is held for their clients. With less than an eighth left, new clients are told that
+    /// the server is full.
+    #[arg(long, value_name = "BYTES", value_parser = memory_or_unlimited)]
+    pub(crate) total_memory: Option<Bound<u64>>,
 
     /// CPU time of a guest for one event
     #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = time)]

@@ -31,6 +31,9 @@ pub(crate) fn limits(serve: &Serve) -> Limits {
     limits.reserve = flags.reserve;
     limits.faults = flags.faults.0;
     limits.memory = flags.memory;
+    if let Some(total_memory) = flags.total_memory {
+        limits.total_memory = total_memory.0;
+    }
     limits.cpu = flags.cpu;
     limits.idle_cpu = flags.idle_cpu;
     limits.header_timeout = flags.header_timeout;

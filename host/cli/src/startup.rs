@@ -77,8 +77,9 @@ impl Introduction {
             None => (format!("{shown}   a folder"), example(serve)),
         };
         let per_address = limits.per_address.map_or("unlimited".to_owned(), |count| count.to_string());
+        let total_memory = limits.total_memory.map_or("unlimited".to_owned(), |bytes| Size(bytes).to_string());
         let limits = format!(
-            "{}, {} ms cpu, {} clients, {per_address} per address",
+            "{}, {} ms cpu, {} clients, {per_address} per address, {total_memory} for all",
             Size(limits.memory),
             limits.cpu.as_millis(),
             limits.max_clients

@@ -32,6 +32,14 @@ pub(crate) fn rate_or_unlimited(text: &str) -> Result<Bound<u64>, String> {
     })
 }
 
+/// `512M` or `unlimited`: bytes of memory for all clients.
+pub(crate) fn memory_or_unlimited(text: &str) -> Result<Bound<u64>, String> {
+    Bound::parse(text, |text| match bytes(text)? {
+        memory @ 0x20_0000.. => Ok(memory),
+        _ => Err("all clients together need at least 2M; `unlimited` lifts the limit".into()),
+    })
+}
+
 /// `8M`, `512K`, `1G`, `65536`: at least one page of a guest's memory, at most all that it can address.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     match bytes(text)? {
@@ -152,6 +160,9 @@ mod tests {
         for text in ["0", "1023", "", "fast"] {
             assert!(rate_or_unlimited(text).is_err(), "{text}");
         }
+        assert_eq!(memory_or_unlimited("2M"), Ok(Bound(Some(2 << 20))));
+        assert_eq!(memory_or_unlimited("unlimited"), Ok(Bound(None)));
+        assert!(memory_or_unlimited("2047K").is_err());
     }
 
     #[test]

@@ -138,6 +138,7 @@ fn compile(_: &Engine, _: &[u8]) -> Result<Component, GuestError> {
 
 /// The engine at run time: the settings of the build, and a pool of slots.
 fn engine_for(limits: &Limits) -> Result<Engine, GuestError> {
+    limits.check().map_err(|(limit, least)| GuestError::Limit { limit, least })?;
     let reservation = limits.memory.max(MEMORY_RESERVATION).next_multiple_of(64 << 10);
     let instances = limits.max_clients.saturating_add(limits.reserve);
     let mut pool = PoolingAllocationConfig::default();
@@ -159,6 +160,10 @@ fn engine_for(limits: &Limits) -> Result<Engine, GuestError> {
         // A table is zeroed whole.
         .table_keep_resident(TABLE_ELEMENTS * size_of::<usize>())
         .decommit_batch_size(1);
+    // Guests run on the stacks of their loops. With the machinery for others the pool would reserve one of two
+    // megabytes for each instance.
+    #[cfg(feature = "wasi")]
+    pool.total_stacks(0);
     let mut config = engine::config(reservation);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config).map_err(GuestError::host)

@@ -52,6 +52,14 @@ pub enum GuestError {
         /// What would have to be granted.
         grant: Grant,
     },
+    /// Nobody could be served within its limits.
+    #[error("`{limit}` must be at least {least}")]
+    Limit {
+        /// Which of them is too small.
+        limit: &'static str,
+        /// What it has to be at least.
+        least: u64,
+    },
     /// The host failed.
     #[error("{0}")]
     Host(String),

@@ -255,9 +255,10 @@ fn drain(server: Running, signals: &mpsc::Receiver<Signal>, flags: &Serve) -> Su
 }
 
 fn describe(summary: &Summary) -> String {
-    let Summary { clients, bytes_out, guest_failures, cut_off, rejected, .. } = summary;
+    let Summary { clients, bytes_out, guest_failures, cut_off, rejected, displaced, .. } = summary;
     let mut line = format!("{clients} clients, {} out", Size(*bytes_out));
-    for (count, what) in [(guest_failures, "failed by their guest"), (rejected, "rejected")] {
+    let counts = [(guest_failures, "failed by their guest"), (rejected, "rejected"), (displaced, "displaced")];
+    for (count, what) in counts {
         if *count > 0 {
             line += &format!(", {count} {what}");
         }
