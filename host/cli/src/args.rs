@@ -21,8 +21,8 @@ use crate::values::{
 };
 
 /// Flags that `-h` shows; `--help` shows all.
-const EVERYDAY: [&str; 12] =
-    ["list", "page", "follow", "header", "cors", "rate", "max-clients", "guest", "capsules", "log", "quiet", "qr"];
+const EVERYDAY: [&str; 11] =
+    ["list", "page", "follow", "header", "cors", "rate", "max-clients", "guest", "log", "quiet", "qr"];
 
 const SHORT_HELP: &str = "\
 {about-with-newline}
@@ -52,7 +52,7 @@ A file that has the name of a command is served as ./NAME.";
 #[derive(Debug, Parser)]
 #[command(name = "multiclient", version, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-#[command(override_usage = "multiclient [OPTIONS] <SOURCE> [URL]\n       multiclient <COMMAND>")]
+#[command(override_usage = "multiclient [OPTIONS] <SOURCE> [URL] | multiclient <COMMAND>")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -96,7 +96,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Health {
     /// Address of the server: PORT, :PORT, HOST:PORT, http://HOST:PORT or unix:PATH
-    #[arg(value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = Address::parse)]
+    #[arg(value_name = "URL", default_value = "127.0.0.1:8080", value_parser = Address::parse)]
     pub(crate) url: Address,
 
     /// Time that the server has to respond
@@ -115,7 +115,7 @@ pub(crate) struct Isolate {
     pub(crate) quick: bool,
 
     /// Seed of all random choices [default: the time]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
 
     /// Test only this claim (repeatable)
@@ -156,7 +156,7 @@ pub(crate) struct Serve {
     #[arg(required = true, value_hint = ValueHint::AnyPath)]
     source: Option<OsString>,
 
-    /// PORT, :PORT, HOST:PORT, unix:PATH or systemd: [default: 127.0.0.1:8080]
+    /// Where to listen: PORT, :PORT, HOST:PORT or unix:PATH [default: 8080]
     ///
     /// A port alone is open to this machine only, `:PORT` to everybody who can reach this machine; port 0 is
     /// any free port. `unix:PATH,mode=660,owner=NAME,group=NAME` says who may connect. `systemd:` takes the
@@ -196,7 +196,7 @@ impl Serve {
 
 #[derive(Debug, Args)]
 pub(crate) struct ContentFlags {
-    /// List folders that have no index.html
+    /// List folders that have no `index.html`
     ///
     /// The list is HTML, or JSON for a client that asks for it.
     #[arg(long)]
@@ -228,7 +228,9 @@ pub(crate) struct ContentFlags {
     pub(crate) media_type: Option<String>,
 
     /// Add a header field to every response (repeatable)
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    ///
+    /// A field is a name, a colon and a value, as in `-H 'X-Served-By: me'`.
+    #[arg(short = 'H', long = "header", value_name = "FIELD", value_parser = header)]
     pub(crate) headers: Vec<(String, String)>,
 
     /// Let scripts of other sites read responses
@@ -279,23 +281,23 @@ pub(crate) struct LimitFlags {
     pub(crate) rate: Bound<u64>,
 
     /// Clients at once
-    #[arg(long, value_name = "COUNT", default_value = "1000", value_parser = value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = value_parser!(u32).range(1..=100_000))]
     pub(crate) max_clients: u32,
 
     /// Clients at once from one address, or `unlimited`
     ///
     /// An IPv6 /64 counts as one address. 127.0.0.1 and ::1 are not limited.
-    #[arg(long, value_name = "COUNT", default_value = "128", value_parser = count_or_unlimited)]
+    #[arg(long, value_name = "N", default_value = "128", value_parser = count_or_unlimited)]
     pub(crate) per_address: Bound<u32>,
 
     /// Clients beyond --max-clients that still get a response, which says that the server is full
-    #[arg(long, value_name = "COUNT", default_value = "16", value_parser = value_parser!(u32).range(0..=10_000))]
+    #[arg(long, value_name = "N", default_value = "16", value_parser = value_parser!(u32).range(0..=10_000))]
     pub(crate) reserve: u32,
 
-    /// Block an address for 10 s after this many of its connections have failed their guest, or `unlimited`
+    /// Block an address for 10 s after this many of its connections have failed their guest; `unlimited`: never
     ///
     /// Failures count together if each comes within 10 s of the last. 127.0.0.1 and ::1 are never blocked.
-    #[arg(long, value_name = "COUNT", default_value = "8", value_parser = count_or_unlimited)]
+    #[arg(long, value_name = "N", default_value = "8", value_parser = count_or_unlimited)]
     pub(crate) faults: Bound<u32>,
 
     /// Memory of one guest
@@ -330,11 +332,11 @@ pub(crate) struct LimitFlags {
     pub(crate) stall_timeout: Duration,
 
     /// Requests on one connection
-    #[arg(long, value_name = "COUNT", default_value = "10000", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = value_parser!(u32).range(1..))]
     pub(crate) max_exchanges: u32,
 
     /// Actions per guest call; the contract promises 64
-    #[arg(long, value_name = "COUNT", default_value = "64", value_parser = value_parser!(u32).range(64..=100_000))]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = value_parser!(u32).range(64..=100_000))]
     pub(crate) max_actions: u32,
 
     /// Bytes per `send` action
@@ -392,7 +394,7 @@ pub(crate) struct OperationFlags {
     #[arg(long)]
     pub(crate) qr: bool,
 
-    /// Log as text, json or combined, or off
+    /// Log as text, json, combined or off
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log: LogFormat,
 
@@ -488,7 +490,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
 pub(crate) fn command(help: Help) -> clap::Command {
     let command = with_rules(Arguments::command());
     match help {
-        Help::Short => command.help_template(SHORT_HELP),
+        // The line of --log names its values.
+        Help::Short => command.help_template(SHORT_HELP).mut_arg("log", |log| log.hide_possible_values(true)),
         Help::Long => command.after_long_help(AFTER_HELP),
     }
 }

@@ -128,9 +128,9 @@ mod tests {
     #[test]
     fn addresses_that_this_machine_does_not_have_are_left_out_unless_there_is_no_other() {
         // For documentation (RFC 5737): no machine has it.
-        let (listeners, missing) = bind_all(&sockets(&["192.0.2.1:0", "127.0.0.1:0"])).expect("one is there");
-        assert_eq!((listeners.len(), missing), (1, sockets(&["192.0.2.1:0"])));
-        let error = bind_all(&sockets(&["192.0.2.1:0", "192.0.2.2:0"])).expect_err("none is there");
+        let (listeners, missing) = bind_all(&sockets(&["198.51.100.1:0", "127.0.0.1:0"])).expect("one is there");
+        assert_eq!((listeners.len(), missing), (1, sockets(&["198.51.100.1:0"])));
+        let error = bind_all(&sockets(&["198.51.100.1:0", "198.51.100.2:0"])).expect_err("none is there");
         assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
     }
 

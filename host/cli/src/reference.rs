@@ -86,15 +86,25 @@ fn name(arg: &Arg) -> String {
 
 fn default(arg: &Arg) -> String {
     let values: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-    match arg.get_action().takes_values() && !values.is_empty() {
-        true => format!("`{}`", values.join(" ")),
-        false => String::new(),
+    match (arg.get_action().takes_values(), values.is_empty()) {
+        (false, _) => "off".to_owned(),
+        (true, false) => format!("`{}`", values.join(" ")),
+        (true, true) => in_words(arg).1.unwrap_or_default(),
+    }
+}
+
+/// What is said of an argument, and its default where that is said in words: `[default: the time]`.
+fn in_words(arg: &Arg) -> (String, Option<String>) {
+    let text = paragraph(arg).unwrap_or_default();
+    match text.split_once(" [default: ").and_then(|(before, rest)| Some((before, rest.split_once(']')?))) {
+        Some((before, (default, after))) => (format!("{before}{after}"), Some(default.to_owned())),
+        None => (text, None),
     }
 }
 
 fn meaning(arg: &Arg) -> String {
-    let mut meaning = paragraph(arg).unwrap_or_default();
-    if !meaning.ends_with(['.', ']']) {
+    let mut meaning = in_words(arg).0;
+    if !meaning.ends_with('.') {
         meaning.push('.');
     }
     let takes_value = arg.get_action().takes_values();
