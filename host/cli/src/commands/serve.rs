@@ -55,6 +55,7 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     // Before the first client is served: a signal that nobody waits for ends the process at once.
     let signals = signals::listen(at_start).map_err(Failure::host)?;
     let mut server = Server::new(guest, sources).settings(options::settings(flags)).journal(log.journal());
+    server = guests::with_index(server, &flags.live)?;
     if let Some(capsules) = options::capsules(flags)? {
         server = server.capsules(capsules);
     }
