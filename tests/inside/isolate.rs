@@ -6,7 +6,7 @@ use std::fs;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use multiclient_isolate::{Claim, Pace, Plan, Report, Verdict, Weakness, prove};
+use multiclient_isolate::{Claim, Pace, Plan, Report, Verdict, Weakness, run};
 use serde_json::Value;
 use support::turn::alone;
 use support::{Folder, export_guest, multiclient, noise, run_within, text};
@@ -20,9 +20,9 @@ fn stdout(output: &Output) -> String {
 }
 
 /// Tries some claims on a server that has something wrong with it.
-fn prove_weakened(weakness: Weakness, only: &[Claim]) -> Report {
+fn try_weakened(weakness: Weakness, only: &[Claim]) -> Report {
     let plan = Plan { weakness: Some(weakness), only: only.to_vec(), pace: Pace::Quick, seed: 1, ..Plan::default() };
-    prove(&plan, &mut |_| ()).expect("claims can be tried here")
+    run(&plan, &mut |_| ()).expect("claims can be tried here")
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn every_claim_holds_and_the_controls_fail() {
 fn a_server_whose_clients_share_an_instance_is_broken() {
     let _turn = alone();
     let claims = [Claim::Crash, Claim::Hang, Claim::Data];
-    let report = prove_weakened(Weakness::SharedInstance, &claims);
+    let report = try_weakened(Weakness::SharedInstance, &claims);
     for outcome in &report.outcomes {
         assert_eq!(outcome.verdict, Verdict::Broken, "{}", outcome.line());
     }
@@ -67,7 +67,7 @@ fn a_server_whose_clients_share_an_instance_is_broken() {
 #[test]
 fn a_server_without_limits_is_broken() {
     let _turn = alone();
-    let report = prove_weakened(Weakness::NoLimits, &[Claim::Memory]);
+    let report = try_weakened(Weakness::NoLimits, &[Claim::Memory]);
     assert_eq!(report.outcomes[0].verdict, Verdict::Broken, "{}", report.outcomes[0].line());
     assert_eq!(report.exit_code(), 1);
 }

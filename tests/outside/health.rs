@@ -34,7 +34,9 @@ fn a_server_that_responds_is_healthy_whatever_the_response() {
 fn a_server_that_is_missing_or_full_is_unhealthy() {
     let folder = Folder::new();
     let server = Server::start(folder.path(), &["--max-clients", "1"]);
-    let (url, _only_one) = (server.address().to_string(), server.connect());
+    let (url, mut only_one) = (server.address().to_string(), server.connect());
+    // An idle client would give way.
+    only_one.send("GET / HTTP/1.1\r\n");
     eventually("the only place is taken", || health(&url).status.code() == Some(1));
     assert_eq!(output_of(&health(&url)), format!("error: {url} answers 503\n"));
     server.stop();

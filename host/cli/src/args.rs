@@ -35,18 +35,20 @@ const SHORT_HELP: &str = "\
 Commands: inspect, export-guest, replay, isolate, health, man, completions
 Example:  multiclient ~/Videos :8080 --list --page";
 
-const AFTER_HELP: &str = "\
+const ENVIRONMENT: &str = "\
 Environment:
-  Each flag has a variable: MULTICLIENT_ and its name in capitals, as in MULTICLIENT_MAX_CLIENTS=50 for
-  --max-clients 50. Flags win over variables. An empty variable counts as not set.
+  Each flag has a variable: MULTICLIENT_MAX_CLIENTS=50 is --max-clients 50. Flags win over
+  variables. An empty variable counts as not set.";
 
-Exit codes:
-  0  all clients were served to the end; the replay is identical; all claims hold; the server responds
-  1  the server could not start; the replay differs; a claim is broken; the server does not respond
-  2  wrong usage
-  3  the server stopped and cut clients off; isolate: inconclusive
+const NAMES: &str = "A file that has the name of a command is served as ./NAME.";
 
-A file that has the name of a command is served as ./NAME.";
+/// What the program ends with.
+pub(crate) const EXIT_CODES: [(u8, &str); 4] = [
+    (0, "served to the end; identical replay; all claims hold; the server responds"),
+    (1, "could not start; the replay differs; a claim is broken; the server does not respond"),
+    (2, "wrong usage"),
+    (3, "clients were cut off; the trial of isolation is inconclusive"),
+];
 
 /// Serve files, folders and live media over HTTP, each client in a fresh sandbox
 #[derive(Debug, Parser)]
@@ -503,29 +505,34 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
 
 /// The declaration, complete.
 pub(crate) fn command(help: Help) -> clap::Command {
-    let command = with_rules(Arguments::command());
+    let command = with_rules(Arguments::command(), help);
     match help {
         // The line of --log names its values.
         Help::Short => command.help_template(SHORT_HELP).mut_arg("log", |log| log.hide_possible_values(true)),
-        Help::Long => command.after_long_help(AFTER_HELP),
+        Help::Long => command.after_long_help(after_help()),
     }
 }
 
+fn after_help() -> String {
+    let exit_codes: Vec<_> = EXIT_CODES.iter().map(|(code, meaning)| format!("  {code}  {meaning}")).collect();
+    format!("{ENVIRONMENT}\n\nExit codes:\n{}\n\n{NAMES}", exit_codes.join("\n"))
+}
+
 /// What holds for all flags of all commands.
-fn with_rules(command: clap::Command) -> clap::Command {
+fn with_rules(command: clap::Command, help: Help) -> clap::Command {
     let command = command.mut_args(|arg| {
         let arg = in_one_paragraph(arg);
         match arg.get_long() {
             Some(long) => {
                 let variable = variable(long);
-                let is_everyday = EVERYDAY.contains(&long);
-                with_environment(arg, variable, |variable| env::var_os(variable)).hide_short_help(!is_everyday)
+                let is_hidden = help == Help::Short && !EVERYDAY.contains(&long);
+                with_environment(arg, variable, |variable| env::var_os(variable)).hide_short_help(is_hidden)
             }
             None => arg,
         }
     });
     command.mut_subcommands(|command| {
-        let everything = with_rules(command);
+        let everything = with_rules(command, help);
         // They have few flags.
         everything.mut_args(|arg| arg.hide_short_help(false))
     })
@@ -617,7 +624,7 @@ mod tests {
             let help = arg.get_long_help().map(ToString::to_string).unwrap_or_default();
             assert!(!help.contains("\n\n"), "{name} has more than a paragraph: {help}");
         }
-        assert_eq!(text.matches("MULTICLIENT_").count(), 2, "one rule and one example:\n{text}");
+        assert_eq!(text.matches("MULTICLIENT_").count(), 1, "it has an example:\n{text}");
     }
 
     /// Commands and their flags, each with its variable.

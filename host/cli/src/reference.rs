@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{Arg, Command};
 
-use crate::args::{self, Help, paragraph};
+use crate::args::{self, EXIT_CODES, Help, paragraph};
 
 const INTRODUCTION: &str = "\
 # Commands and flags
@@ -16,19 +16,15 @@ Each flag has an environment variable: `MULTICLIENT_` and its name in capitals, 
 `--max-clients 50`. Flags win over variables. An empty variable counts as not set.
 
 Bytes are written `65536`, `512K`, `8M` or `1G`; times `50ms`, `10s`, `2m` or `1h`.
-
-| exit code | meaning |
-| --- | --- |
-| 0 | all clients were served to the end; the replay is identical; all claims hold; the server responds |
-| 1 | the server could not start; the replay differs; a claim is broken; the server does not respond |
-| 2 | wrong usage |
-| 3 | the server stopped and cut clients off; `isolate`: inconclusive |
 ";
 
 /// The text of `docs/flags.md`.
 fn reference() -> String {
     let command = args::command(Help::Long);
-    let mut text = INTRODUCTION.to_owned();
+    let mut text = format!("{INTRODUCTION}\n| exit code | meaning |\n| --- | --- |\n");
+    for (code, meaning) in EXIT_CODES {
+        let _ = writeln!(text, "| {code} | {meaning} |");
+    }
     section(&mut text, "multiclient SOURCE [URL]", &command);
     let listed = |command: &&Command| !command.is_hide_set() && command.get_name() != "help";
     for command in command.get_subcommands().filter(listed) {

@@ -29,6 +29,10 @@ pub(crate) enum Role {
     Fresh,
     /// The control: one instance for all, and no limits.
     Shared,
+    /// As it serves, with places for so many clients.
+    Small(u32),
+    /// With one place, and slots that are cleared by the page map: the control for memory pressure.
+    Scanned,
 }
 
 /// What all trials have in common.
@@ -60,7 +64,7 @@ pub(crate) struct Piece {
 pub(crate) struct Arena {
     server: Running,
     pub(crate) ends: Arc<Ends>,
-    /// Where the lives of its clients are recorded.
+    /// Where the sessions of its clients are recorded.
     capsules: Option<TempDir>,
 }
 
@@ -131,6 +135,18 @@ fn no_limits() -> Limits {
     limits
 }
 
+/// With places for so many clients, and none beyond them.
+fn small(places: u32) -> Limits {
+    let mut limits = limits();
+    (limits.max_clients, limits.reserve) = (places, 0);
+    limits
+}
+
+fn scanned() -> Result<Guest, Failure> {
+    let guest = Guest::cleared_by_page_map(crate::FAULTY.to_vec(), small(1));
+    guest.map_err(Failure::of("the guest cannot be prepared"))
+}
+
 impl<'a> Ground<'a> {
     pub(crate) fn prepare(plan: &'a Plan) -> Result<Self, Failure> {
         let failed = || Failure::of::<io::Error>("the trial cannot be prepared");
@@ -171,7 +187,7 @@ impl<'a> Ground<'a> {
         Sources::at(published).map_err(Failure::of("there is nothing to serve"))
     }
 
-    /// The same, and the lives of all its clients are recorded.
+    /// The same, and the sessions of all its clients are recorded.
     pub(crate) fn recorded_arena(&self, role: Role) -> Result<Arena, Failure> {
         let capsules = tempfile::tempdir().map_err(Failure::of("capsules cannot be kept"))?;
         self.serve(self.sources(&self.published)?, role, Some(capsules))
@@ -187,7 +203,12 @@ impl<'a> Ground<'a> {
         let shares = role == Role::Shared || weakness == Some(Weakness::SharedInstance);
         let sharing = if shares { Sharing::Instance(SharedInstance::default()) } else { Sharing::Nothing };
         let is_unlimited = role == Role::Shared || weakness == Some(Weakness::NoLimits);
-        let guest = if is_unlimited { self.unlimited()? } else { Arc::clone(&self.limited) };
+        let guest = match role {
+            Role::Small(places) => Arc::new(compile(self.plan, small(places))?),
+            Role::Scanned => Arc::new(scanned()?),
+            _ if is_unlimited => self.unlimited()?,
+            _ => Arc::clone(&self.limited),
+        };
         let ends = Arc::new(Ends::default());
         let journal: Arc<dyn Journal> = Arc::<Ends>::clone(&ends);
         let failed = || Failure::of::<io::Error>("a server cannot be started");
@@ -229,25 +250,25 @@ impl Arena {
         self.server.wait(Duration::from_secs(3))
     }
 
-    /// How many lives were recorded, and how many canaries are in the records of two clients. Each is sent
+    /// How many sessions were recorded, and how many canaries are in the records of two clients. Each is sent
     /// once, by one client.
     pub(crate) fn canaries_in_capsules(&self) -> io::Result<(u64, u64)> {
         let Some(folder) = &self.capsules else { return Ok((0, 0)) };
         self.server.flush_capsules();
-        let (mut lives, mut in_two) = (0, 0);
+        let (mut sessions, mut in_two) = (0, 0);
         let mut seen_in = HashMap::new();
         for capsule in fs::read_dir(folder.path())? {
             let text = fs::read(capsule?.path())?;
             let text = String::from_utf8_lossy(&text);
-            lives += 1;
+            sessions += 1;
             for (at, _) in text.match_indices(CANARY) {
                 let canary = text.get(at..at + CANARY.len() + CANARY_DIGITS).unwrap_or_default().to_owned();
-                if *seen_in.entry(canary).or_insert(lives) != lives {
+                if *seen_in.entry(canary).or_insert(sessions) != sessions {
                     in_two += 1;
                 }
             }
         }
-        Ok((lives, in_two))
+        Ok((sessions, in_two))
     }
 }
 

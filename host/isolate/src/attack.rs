@@ -1,4 +1,4 @@
-//! Clients that mean harm.
+//! Attackers.
 //!
 //! Rule: what an attacker sends and holds is bounded, and it ends soon after the trial is over.
 
@@ -30,12 +30,12 @@ pub(crate) struct Field<'a> {
 /// What attackers have done, and what they have got hold of.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// When each of them struck.
-    pub(crate) strikes: Vec<Duration>,
+    /// When each of them attacked.
+    pub(crate) attempts: Vec<Duration>,
     /// Attempts that would have shown somebody else's canary.
     pub(crate) probes: u64,
     /// Canaries that were somebody else's.
-    pub(crate) foreign: u64,
+    pub(crate) others: u64,
 }
 
 /// One attacker, until the trial is over.
@@ -45,21 +45,21 @@ pub(crate) type Attacker = fn(&Field<'_>, Noise);
 pub(crate) fn attackers(claim: Claim) -> Vec<Attacker> {
     match claim {
         Claim::Crash => vec![crash; 2],
-        Claim::Hang => vec![spin, open_for_ever],
+        Claim::Hang => vec![spin, open_forever, take_turns_forever],
         Claim::Memory => vec![fill_memory; MEMORY_ATTACKERS],
         Claim::Handles => vec![make_handles, leak],
         Claim::Data => vec![probe; 2],
         Claim::Bandwidth => vec![read_greedily, ask_and_read_nothing],
-        Claim::Floods => vec![be_silent, send_heads_slowly, half_close, reset],
+        Claim::Floods => vec![be_silent, send_header_sections_slowly, half_close, reset],
         Claim::Bytes => vec![send_noise; 2],
-        Claim::Authority | Claim::Remains | Claim::Live => Vec::new(),
+        Claim::Authority | Claim::Remains | Claim::Live | Claim::Idle | Claim::Pressure => Vec::new(),
     }
 }
 
 /// How many guests fill their memory at once.
 pub(crate) const MEMORY_ATTACKERS: usize = 4;
 
-/// Between two strikes that cost the server little: two hundred in a second.
+/// Between two attempts that cost the server little: two hundred in a second.
 const PACE: Duration = Duration::from_millis(5);
 
 impl Field<'_> {
@@ -67,8 +67,8 @@ impl Field<'_> {
         !self.over.load(Ordering::Relaxed)
     }
 
-    fn strike(&self) {
-        self.note(|found, now| found.strikes.push(now));
+    fn attempt(&self) {
+        self.note(|found, now| found.attempts.push(now));
     }
 
     fn note(&self, note: impl FnOnce(&mut Found, Duration)) {
@@ -77,7 +77,7 @@ impl Field<'_> {
 
     /// Asks for a fault, and reads what comes of it to the end.
     fn ask_for(&self, fault: &str, canary: &str) -> Vec<u8> {
-        self.strike();
+        self.attempt();
         let request = format!("GET /!{fault} HTTP/1.1\r\nHost: attacker\r\nX-Canary: {canary}\r\n\r\n");
         exchange(self.address, &request)
     }
@@ -90,17 +90,17 @@ impl Field<'_> {
     }
 }
 
-/// Sends a request on a connection of its own, and reads to the end. Empty where there is no reply.
+/// Sends a request on a connection of its own, and reads to the end. Empty where there is no response.
 pub(crate) fn exchange(address: SocketAddr, request: &str) -> Vec<u8> {
     const LONGEST: u64 = 1 << 20;
-    let mut reply = Vec::new();
+    let mut response = Vec::new();
     if let Ok(mut stream) = connect(address)
         && stream.write_all(request.as_bytes()).is_ok()
     {
         // An attack that is cut off has got what there was to get.
-        let _ = stream.take(LONGEST).read_to_end(&mut reply);
+        let _ = stream.take(LONGEST).read_to_end(&mut response);
     }
-    reply
+    response
 }
 
 fn crash(field: &Field<'_>, noise: Noise) {
@@ -113,16 +113,21 @@ fn spin(field: &Field<'_>, noise: Noise) {
     field.ask_again_and_again(&["spin"], Duration::ZERO, noise);
 }
 
-fn open_for_ever(field: &Field<'_>, noise: Noise) {
+fn open_forever(field: &Field<'_>, noise: Noise) {
     // Each of these lasts until the guest has used up what it may compute without progress.
     while field.goes_on() {
-        field.strike();
+        field.attempt();
         if let Ok(mut stream) = connect(field.address) {
             let request = format!("GET /!busy HTTP/1.1\r\nX-Canary: {}\r\n\r\n", Noise(noise.0).canary());
             let _ = stream.write_all(request.as_bytes());
             wait_while(field, Duration::from_millis(200));
         }
     }
+}
+
+/// A guest that does nothing but ask to be called again.
+fn take_turns_forever(field: &Field<'_>, noise: Noise) {
+    field.ask_again_and_again(&["restless"], Duration::from_millis(200), noise);
 }
 
 fn fill_memory(field: &Field<'_>, noise: Noise) {
@@ -135,7 +140,7 @@ fn make_handles(field: &Field<'_>, noise: Noise) {
 
 fn leak(field: &Field<'_>, _: Noise) {
     while field.goes_on() {
-        field.strike();
+        field.attempt();
         let Ok(mut stream) = connect(field.address) else { continue };
         let mut buffer = [0; 1 << 10];
         // Until the guest has no memory left.
@@ -152,15 +157,15 @@ fn probe(field: &Field<'_>, mut noise: Noise) {
     while field.goes_on() {
         stand_by(field, &mut bystander, &mut noise);
         let own = noise.canary();
-        let reply = field.ask_for("peek", &own);
-        let reply = String::from_utf8_lossy(&reply);
-        let seen: Vec<_> = reply.lines().filter(|line| line.starts_with("canary-")).collect();
+        let response = field.ask_for("peek", &own);
+        let response = String::from_utf8_lossy(&response);
+        let seen: Vec<_> = response.lines().filter(|line| line.starts_with("canary-")).collect();
         // One that does not find its own would not find anybody's.
         let sees = seen.contains(&own.as_str());
-        let foreign = seen.iter().filter(|canary| **canary != own).count() as u64;
+        let others = seen.iter().filter(|canary| **canary != own).count() as u64;
         field.note(|found, _| {
             found.probes += u64::from(sees);
-            found.foreign += foreign;
+            found.others += others;
         });
         thread::sleep(PACE);
     }
@@ -183,7 +188,7 @@ fn stand_by(field: &Field<'_>, bystander: &mut Option<TcpStream>, noise: &mut No
 
 fn read_greedily(field: &Field<'_>, _: Noise) {
     while field.goes_on() {
-        field.strike();
+        field.attempt();
         let Some(mut stream) = ask_for_longest(field) else { continue };
         let mut buffer = vec![0; 64 << 10];
         while field.goes_on() && stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
@@ -191,7 +196,7 @@ fn read_greedily(field: &Field<'_>, _: Noise) {
 }
 
 fn ask_and_read_nothing(field: &Field<'_>, _: Noise) {
-    field.strike();
+    field.attempt();
     let stalled: Vec<_> = (0..50).filter_map(|_| ask_for_longest(field)).collect();
     wait_while(field, Duration::MAX);
     drop(stalled);
@@ -205,14 +210,14 @@ fn ask_for_longest(field: &Field<'_>) -> Option<TcpStream> {
 }
 
 fn be_silent(field: &Field<'_>, _: Noise) {
-    field.strike();
+    field.attempt();
     let silent: Vec<_> = (0..200).filter_map(|_| connect(field.address).ok()).collect();
     wait_while(field, Duration::MAX);
     drop(silent);
 }
 
-fn send_heads_slowly(field: &Field<'_>, _: Noise) {
-    field.strike();
+fn send_header_sections_slowly(field: &Field<'_>, _: Noise) {
+    field.attempt();
     let mut slow: Vec<_> = (0..50).filter_map(|_| connect(field.address).ok()).collect();
     for byte in b"GET / HTTP/1.1\r\nX-Slow: ".iter().chain(std::iter::repeat(&b'x')) {
         if !field.goes_on() {
@@ -225,7 +230,7 @@ fn send_heads_slowly(field: &Field<'_>, _: Noise) {
 
 fn half_close(field: &Field<'_>, _: Noise) {
     while field.goes_on() {
-        field.strike();
+        field.attempt();
         if let Ok(mut stream) = connect(field.address) {
             let _ = stream.write_all(b"GET / HTTP/1.1\r\nHo");
             let _ = stream.shutdown(std::net::Shutdown::Write);
@@ -236,7 +241,7 @@ fn half_close(field: &Field<'_>, _: Noise) {
 
 fn reset(field: &Field<'_>, _: Noise) {
     while field.goes_on() {
-        field.strike();
+        field.attempt();
         for _ in 0..4 {
             if let Some(stream) = ask_for_longest(field) {
                 // Closing is then a reset.
@@ -249,11 +254,11 @@ fn reset(field: &Field<'_>, _: Noise) {
 
 fn send_noise(field: &Field<'_>, mut noise: Noise) {
     while field.goes_on() {
-        field.strike();
+        field.attempt();
         let Ok(mut stream) = connect(field.address) else { continue };
         let _ = stream.set_read_timeout(Some(PACE));
         let _ = stream.write_all(&message(&mut noise, field.longest));
-        // A request that is not whole gets no reply; others get one that is of no interest.
+        // A request that is not whole gets no response; others get one that is of no interest.
         let _ = stream.read(&mut [0; 1 << 10]);
         thread::sleep(PACE);
     }
@@ -294,8 +299,8 @@ fn wait_while(field: &Field<'_>, time: Duration) {
 /// Tries every name that leads elsewhere: how many attempts there were, and which of them got somewhere.
 pub(crate) fn open_elsewhere(address: SocketAddr) -> Result<(usize, Vec<String>), Failure> {
     let answer = |way: &str, name: &str| {
-        let reply = exchange(address, &format!("GET /!{way}/{name} HTTP/1.1\r\n\r\n"));
-        String::from_utf8_lossy(&reply).into_owned()
+        let response = exchange(address, &format!("GET /!{way}/{name} HTTP/1.1\r\n\r\n"));
+        String::from_utf8_lossy(&response).into_owned()
     };
     if !answer("escape", "small.ts").contains("\r\n\r\nopened: ") {
         let why = "a guest cannot even open what is published".to_owned();
@@ -310,7 +315,7 @@ pub(crate) fn open_elsewhere(address: SocketAddr) -> Result<(usize, Vec<String>)
     Ok((tries.count(), reached.collect()))
 }
 
-/// One of many lives, of a kind.
+/// One of many sessions, of a kind.
 pub(crate) fn live(address: SocketAddr, kind: usize, longest: &str, faults: bool) {
     let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     match kind % 10 {

@@ -1,4 +1,4 @@
-//! What is claimed of one client and the others.
+//! What is claimed about clients of one server.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,23 +8,27 @@ use std::str::FromStr;
 pub enum Claim {
     /// A guest that traps or breaks the contract.
     Crash,
-    /// A guest that computes for ever.
+    /// A guest that never stops computing.
     Hang,
     /// A guest that takes all the memory it can get.
     Memory,
     /// A guest that leaks handles and memory.
     Handles,
-    /// What one client sends, and nobody else may see.
+    /// What one client sends, and no other client may see.
     Data,
-    /// A client that takes all it can get, and one that takes nothing of what it asked for.
+    /// The same while the machine swaps.
+    Pressure,
+    /// A client that reads as fast as it can, and one that reads nothing of what it asked for.
     Bandwidth,
-    /// More connections, slow heads, half-open connections and resets than anybody needs.
+    /// Floods of connections, slow header sections, half-closed connections and resets.
     Floods,
-    /// What is not published.
+    /// More idle connections than the server has places.
+    Idle,
+    /// Names that lead out of what is published.
     Authority,
-    /// What is left of clients that are gone.
+    /// What is left of clients after they disconnect.
     Remains,
-    /// Bytes that are no request.
+    /// Bytes that are not a request.
     Bytes,
     /// Viewers of something live that stall, leave or crash.
     Live,
@@ -32,14 +36,16 @@ pub enum Claim {
 
 impl Claim {
     /// All of them, in the order in which they are tried.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Crash,
         Self::Hang,
         Self::Memory,
         Self::Handles,
         Self::Data,
+        Self::Pressure,
         Self::Bandwidth,
         Self::Floods,
+        Self::Idle,
         Self::Authority,
         Self::Remains,
         Self::Bytes,
@@ -54,8 +60,10 @@ impl Claim {
             Self::Memory => "memory",
             Self::Handles => "handles",
             Self::Data => "data",
+            Self::Pressure => "pressure",
             Self::Bandwidth => "bandwidth",
             Self::Floods => "floods",
+            Self::Idle => "idle",
             Self::Authority => "authority",
             Self::Remains => "remains",
             Self::Bytes => "bytes",
@@ -63,7 +71,7 @@ impl Claim {
         }
     }
 
-    /// What is claimed.
+    /// The claim as a sentence.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Crash => "a crash stays in",
@@ -71,8 +79,10 @@ impl Claim {
             Self::Memory => "memory stays in",
             Self::Handles => "handles stay in",
             Self::Data => "data stays in",
+            Self::Pressure => "data stays in under memory pressure",
             Self::Bandwidth => "bandwidth stays in",
             Self::Floods => "floods stay out",
+            Self::Idle => "idle crowds stay out",
             Self::Authority => "authority stays in",
             Self::Remains => "nothing is left",
             Self::Bytes => "bad bytes stay in",
@@ -80,31 +90,42 @@ impl Claim {
         }
     }
 
-    /// What is done to find out.
+    /// What the attackers do.
     pub fn attack(self) -> &'static str {
         match self {
             Self::Crash => "guests trap, recurse without end and break the contract",
-            Self::Hang => "guests compute without end, and open without end",
+            Self::Hang => "guests compute without end, open and take turns without end",
             Self::Memory => "guests fill all the memory they can get",
             Self::Handles => "guests make handles without end, and leak memory",
             Self::Data => "guests look for what others sent, in all the memory they can get",
+            Self::Pressure => "the same after the memory of a client was swapped out",
             Self::Bandwidth => "clients read as fast as they can, others ask for much and read nothing",
-            Self::Floods => "silent connections, slow heads, half-closed connections, resets",
+            Self::Floods => "silent connections, slow header sections, half-closed connections, resets",
+            Self::Idle => "more connections than the server has places, all of them silent",
             Self::Authority => "guests open and list names that lead elsewhere",
-            Self::Remains => "clients live and end in many ways",
+            Self::Remains => "clients connect and disconnect in many ways",
             Self::Bytes => "clients send mutated requests and noise",
             Self::Live => "viewers of a live source stall, leave and crash",
         }
     }
 
-    /// Whether it is tried again where it has to fail.
+    /// Whether it is tried again where it must fail.
     pub(crate) fn has_control(self) -> bool {
-        matches!(self, Self::Crash | Self::Hang | Self::Memory | Self::Data)
+        matches!(self, Self::Crash | Self::Hang | Self::Memory | Self::Data | Self::Pressure)
     }
 
-    /// Whether only a guest can try it that fails when it is asked to.
+    /// Whether it takes a guest that fails on demand.
     pub(crate) fn needs_faults(self) -> bool {
-        matches!(self, Self::Crash | Self::Hang | Self::Memory | Self::Handles | Self::Data | Self::Authority)
+        matches!(
+            self,
+            Self::Crash
+                | Self::Hang
+                | Self::Memory
+                | Self::Handles
+                | Self::Data
+                | Self::Pressure
+                | Self::Authority
+        )
     }
 }
 

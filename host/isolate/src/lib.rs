@@ -9,10 +9,12 @@
 mod arena;
 mod attack;
 mod claim;
+mod idle;
 mod live;
 mod noise;
 mod page;
 mod plan;
+mod pressure;
 mod report;
 mod trial;
 mod victims;
@@ -38,7 +40,7 @@ pub enum Progress<'a> {
 }
 
 /// Tries what the plan says, one claim after the other.
-pub fn prove(plan: &Plan, tell: &mut dyn FnMut(Progress<'_>)) -> Result<Report, Failure> {
+pub fn run(plan: &Plan, tell: &mut dyn FnMut(Progress<'_>)) -> Result<Report, Failure> {
     let began = Instant::now();
     let ground = Ground::prepare(plan)?;
     let claims = if plan.only.is_empty() { &Claim::ALL } else { plan.only.as_slice() };

@@ -70,7 +70,7 @@ pub(crate) fn live(ground: &Ground<'_>) -> Result<Outcome, Failure> {
         if ground.plan.guest.is_none() {
             scope.spawn(move || broadcast.crash());
         }
-        thread::sleep(pace.calm + pace.struck);
+        thread::sleep(pace.baseline + pace.attacked);
     });
     let all_gone = arena.wait();
     let complaints = broadcast.complaints.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,5 @@
 //! The report as one page that needs nothing from anywhere else: verdicts, numbers, and what victims saw
-//! over time, with a mark where each attacker struck.
+//! over time, with a mark where each attacker attacked.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -132,8 +132,8 @@ fn numbers(page: &mut String, measures: &[Measure], control: Option<&[Measure]>)
     );
     for measure in measures {
         let (value, mut bound) = measure.text();
-        if let Some(undisturbed) = measure.undisturbed_text() {
-            let _ = write!(bound, "; undisturbed {undisturbed}");
+        if let Some(baseline) = measure.baseline_text() {
+            let _ = write!(bound, "; baseline {baseline}");
         }
         let control = control.and_then(|control| control.iter().find(|other| other.what == measure.what));
         let control = control.map_or(String::new(), |control| {
@@ -179,25 +179,25 @@ const PIECES: usize = 60;
 /// What the axes reach to.
 struct Scale {
     end: Duration,
-    replies: f64,
+    responses: f64,
     wait_ms: f64,
 }
 
 /// What victims saw in a piece of time.
 #[derive(Clone, Copy, Default)]
 struct Piece {
-    replies: usize,
+    responses: usize,
     lost: usize,
     longest_ms: f64,
 }
 
 impl Scale {
     fn of(timelines: &[&Timeline]) -> Self {
-        let end = timelines.iter().flat_map(|timeline| timeline.replies.iter().map(|reply| reply.0));
+        let end = timelines.iter().flat_map(|timeline| timeline.responses.iter().map(|response| response.0));
         let end = end.max().unwrap_or_default().max(Duration::from_millis(1));
-        let mut scale = Self { end, replies: 1.0, wait_ms: 10.0 };
+        let mut scale = Self { end, responses: 1.0, wait_ms: 10.0 };
         for piece in timelines.iter().flat_map(|timeline| scale.pieces(timeline)).collect::<Vec<_>>() {
-            scale.replies = scale.replies.max(piece.replies as f64);
+            scale.responses = scale.responses.max(piece.responses as f64);
             scale.wait_ms = scale.wait_ms.max(piece.longest_ms);
         }
         scale
@@ -205,11 +205,11 @@ impl Scale {
 
     fn pieces(&self, timeline: &Timeline) -> Vec<Piece> {
         let mut pieces = vec![Piece::default(); PIECES];
-        for (asked, waited, _, right) in &timeline.replies {
+        for (asked, waited, _, right) in &timeline.responses {
             let share = asked.as_secs_f64() / self.end.as_secs_f64();
             let piece = &mut pieces[((share * PIECES as f64) as usize).min(PIECES - 1)];
             if *right {
-                piece.replies += 1;
+                piece.responses += 1;
             } else {
                 piece.lost += 1;
             }
@@ -234,7 +234,7 @@ fn draw(page: &mut String, timeline: &Timeline, scale: &Scale) {
     let pieces = scale.pieces(timeline);
     let _ = write!(
         page,
-        "<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"replies and waiting over time\">",
+        "<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"responses and waiting over time\">",
         bottom + 34.0
     );
     let _ = write!(page, "<g transform=\"translate(0 14)\">");
@@ -245,11 +245,18 @@ fn draw(page: &mut String, timeline: &Timeline, scale: &Scale) {
         until - from
     );
 
-    // Replies, from the bottom of the upper half; what was lost stands on top of it.
-    let step = (WIDTH - LEFT) / PIECES as f64;
+    draw_responses(page, &pieces, scale);
+    draw_waits(page, &pieces, scale);
+    draw_attempts(page, timeline, scale);
+    *page += "</g></svg>";
+}
+
+/// The upper half: responses from the bottom, and what was lost on top of them.
+fn draw_responses(page: &mut String, pieces: &[Piece], scale: &Scale) {
+    let step = step();
     for (number, piece) in pieces.iter().enumerate() {
         let x = LEFT + step * number as f64;
-        let height = HEIGHT * piece.replies as f64 / scale.replies;
+        let height = HEIGHT * piece.responses as f64 / scale.responses;
         let _ = write!(
             page,
             "<rect class=\"rate\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{height:.1}\"/>",
@@ -257,7 +264,7 @@ fn draw(page: &mut String, timeline: &Timeline, scale: &Scale) {
             step - 0.8
         );
         if piece.lost > 0 {
-            let lost = (HEIGHT * piece.lost as f64 / scale.replies).clamp(2.0, HEIGHT);
+            let lost = (HEIGHT * piece.lost as f64 / scale.responses).clamp(2.0, HEIGHT);
             let _ = write!(
                 page,
                 "<rect class=\"lost\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{lost:.1}\"/>",
@@ -270,13 +277,16 @@ fn draw(page: &mut String, timeline: &Timeline, scale: &Scale) {
     let _ = write!(
         page,
         "<line class=\"axis\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{HEIGHT}\" y2=\"{HEIGHT}\"/>\
-         <text x=\"{LEFT}\" y=\"-4\">replies in a second, and lost ones</text>\
+         <text x=\"{LEFT}\" y=\"-4\">responses in a second, and lost ones</text>\
          <text x=\"{label}\" y=\"9\" text-anchor=\"end\">{:.0}</text>\
          <text x=\"{label}\" y=\"{HEIGHT}\" text-anchor=\"end\">0</text>",
-        scale.replies / seconds,
+        scale.responses / seconds,
         label = LEFT - 6.0
     );
+}
 
+/// The lower half: the longest wait for a first byte.
+fn draw_waits(page: &mut String, pieces: &[Piece], scale: &Scale) {
     let top = HEIGHT + GAP;
     let _ = write!(
         page,
@@ -294,11 +304,11 @@ fn draw(page: &mut String, timeline: &Timeline, scale: &Scale) {
             y + 4.0
         );
     }
-    // A piece of time without replies has no wait: the line has a gap there, and a dot where it is alone.
+    // A piece of time without responses has no wait: the line has a gap there, and a dot where it is alone.
     let seen = pieces.iter().enumerate().collect::<Vec<_>>();
-    for run in seen.split(|(_, piece)| piece.replies + piece.lost == 0).filter(|run| !run.is_empty()) {
+    for run in seen.split(|(_, piece)| piece.responses + piece.lost == 0).filter(|run| !run.is_empty()) {
         let point = |(number, piece): &(usize, &Piece)| {
-            format!("{:.1},{:.1}", LEFT + step * (*number as f64 + 0.5), scale.y_of_wait(piece.longest_ms))
+            format!("{:.1},{:.1}", LEFT + step() * (*number as f64 + 0.5), scale.y_of_wait(piece.longest_ms))
         };
         let mut points: Vec<_> = run.iter().map(point).collect();
         if let [alone] = points.as_slice() {
@@ -307,12 +317,15 @@ fn draw(page: &mut String, timeline: &Timeline, scale: &Scale) {
         let _ = write!(page, "<polyline class=\"p99\" points=\"{}\"/>", points.join(" "));
     }
     *page += "</g>";
+}
 
-    // Where attackers struck. More marks than can be told apart say nothing more.
+/// Below: when attackers attacked. More marks than can be told apart say nothing more.
+fn draw_attempts(page: &mut String, timeline: &Timeline, scale: &Scale) {
+    let (bottom, from) = (HEIGHT + GAP + HEIGHT, scale.x(timeline.attack.0));
     let mut marked = f64::MIN;
-    let mut strikes: Vec<_> = timeline.strikes.iter().map(|strike| scale.x(*strike)).collect();
-    strikes.sort_by(f64::total_cmp);
-    for x in strikes {
+    let mut attempts: Vec<_> = timeline.attempts.iter().map(|strike| scale.x(*strike)).collect();
+    attempts.sort_by(f64::total_cmp);
+    for x in attempts {
         if x - marked >= 1.5 {
             let _ = write!(
                 page,
@@ -324,12 +337,16 @@ fn draw(page: &mut String, timeline: &Timeline, scale: &Scale) {
     }
     let _ = write!(
         page,
-        "<text x=\"{from:.1}\" y=\"{y}\">{} strikes</text><text x=\"{WIDTH}\" y=\"{y}\" text-anchor=\"end\">{:.1} s</text>\
-         </g></svg>",
-        timeline.strikes.len(),
+        "<text x=\"{from:.1}\" y=\"{y}\">{} attempts</text><text x=\"{WIDTH}\" y=\"{y}\" text-anchor=\"end\">{:.1} s</text>",
+        timeline.attempts.len(),
         scale.end.as_secs_f64(),
         y = bottom + 18.0
     );
+}
+
+/// The width of one piece of time.
+fn step() -> f64 {
+    (WIDTH - LEFT) / PIECES as f64
 }
 
 #[cfg(test)]
@@ -338,15 +355,15 @@ mod tests {
 
     #[test]
     fn the_line_is_broken_where_nobody_was_answered() {
-        let reply = |at: u64| (Duration::from_millis(at), Duration::from_millis(1), 1, true);
-        let line = |replies: &[u64]| {
-            let replies = replies.iter().copied().map(reply).collect();
-            let timeline = Timeline { attack: (Duration::ZERO, Duration::ZERO), strikes: Vec::new(), replies };
+        let response = |at: u64| (Duration::from_millis(at), Duration::from_millis(1), 1, true);
+        let line = |responses: &[u64]| {
+            let responses = responses.iter().copied().map(response).collect();
+            let timeline = Timeline { attack: (Duration::ZERO, Duration::ZERO), attempts: Vec::new(), responses };
             let mut page = String::new();
             draw(&mut page, &timeline, &Scale::of(&[&timeline]));
             page.matches("<polyline").count()
         };
-        let whole: Vec<_> = (0..=600).map(|reply| reply * 10).collect();
+        let whole: Vec<_> = (0..=600).map(|response| response * 10).collect();
         assert_eq!(line(&whole), 1);
         assert_eq!(line(&[&whole[..200], &whole[300..]].concat()), 2);
         assert_eq!(line(&[&whole[..200], &whole[252..253], &whole[400..]].concat()), 3);

@@ -65,12 +65,12 @@ impl Failure {
 pub(crate) struct Measures {
     /// Until all victims are connected and warm.
     pub(crate) warm: Duration,
-    /// How long the victims are watched undisturbed.
-    pub(crate) calm: Duration,
+    /// How long the victims are watched baseline.
+    pub(crate) baseline: Duration,
     /// How long they are watched beside attackers.
-    pub(crate) struck: Duration,
+    pub(crate) attacked: Duration,
     pub(crate) victims: usize,
-    pub(crate) lives: usize,
+    pub(crate) sessions: usize,
     /// How often attackers look into memory before they give up.
     pub(crate) probes: u64,
 }
@@ -80,10 +80,10 @@ impl Pace {
         let ms = Duration::from_millis;
         match self {
             Self::Thorough => {
-                Measures { warm: ms(300), calm: ms(800), struck: ms(1_400), victims: 50, lives: 10_000, probes: 100 }
+                Measures { warm: ms(300), baseline: ms(800), attacked: ms(1_400), victims: 50, sessions: 10_000, probes: 100 }
             }
             Self::Quick => {
-                Measures { warm: ms(100), calm: ms(200), struck: ms(350), victims: 30, lives: 1_000, probes: 20 }
+                Measures { warm: ms(100), baseline: ms(200), attacked: ms(350), victims: 30, sessions: 1_000, probes: 20 }
             }
         }
     }

@@ -12,11 +12,11 @@ use crate::claim::Claim;
 pub struct Timeline {
     /// When the attack began, and when it ended.
     pub attack: (Duration, Duration),
-    /// When attackers struck.
-    pub strikes: Vec<Duration>,
-    /// When a reply was asked for, how long its first byte took, how many bytes it had, and whether they
+    /// When attackers attacked.
+    pub attempts: Vec<Duration>,
+    /// When a response was asked for, how long its first byte took, how many bytes it had, and whether they
     /// were the right ones.
-    pub replies: Vec<(Duration, Duration, u64, bool)>,
+    pub responses: Vec<(Duration, Duration, u64, bool)>,
 }
 
 /// Whether a claim holds.
@@ -59,7 +59,7 @@ pub struct Measure {
     /// What both are in.
     pub unit: Unit,
     /// The same before anybody attacked; none: it is of the attack alone.
-    pub undisturbed: Option<f64>,
+    pub baseline: Option<f64>,
 }
 
 /// A claim tried where it has to fail.
@@ -107,16 +107,16 @@ pub struct Report {
 
 impl Measure {
     pub(crate) fn at_most(what: &'static str, value: f64, bound: f64, unit: Unit) -> Self {
-        Self { what, value, bound, least: false, unit, undisturbed: None }
+        Self { what, value, bound, least: false, unit, baseline: None }
     }
 
     pub(crate) fn at_least(what: &'static str, value: f64, bound: f64, unit: Unit) -> Self {
-        Self { what, value, bound, least: true, unit, undisturbed: None }
+        Self { what, value, bound, least: true, unit, baseline: None }
     }
 
     /// With what it was before anybody attacked.
-    pub(crate) fn undisturbed(self, value: f64) -> Self {
-        Self { undisturbed: Some(value), ..self }
+    pub(crate) fn baseline(self, value: f64) -> Self {
+        Self { baseline: Some(value), ..self }
     }
 
     /// Whether the number is within its bound.
@@ -139,8 +139,8 @@ impl Measure {
     }
 
     /// What it was before anybody attacked, with its unit.
-    pub(crate) fn undisturbed_text(&self) -> Option<String> {
-        self.undisturbed.map(|value| self.unit.text(value))
+    pub(crate) fn baseline_text(&self) -> Option<String> {
+        self.baseline.map(|value| self.unit.text(value))
     }
 }
 
@@ -173,7 +173,7 @@ impl Outcome {
 
     /// One line for a terminal.
     pub fn line(&self) -> String {
-        let mut line = format!("{:<19} {:<13}", self.claim.sentence(), self.verdict.to_string());
+        let mut line = format!("{:<34} {:<13}", self.claim.sentence(), self.verdict.to_string());
         if let Some(measure) = Self::telling(&self.measures) {
             let (value, bound) = measure.text();
             let _ = write!(line, " {value} {} ({bound})", measure.what);
@@ -227,7 +227,7 @@ fn measures(measures: &[Measure]) -> Vec<Value> {
             "bound": measure.bound,
             "bound_is": measure.relation(),
             "unit": unit,
-            "undisturbed": measure.undisturbed,
+            "baseline": measure.baseline,
             "holds": measure.holds(),
         })
     };
@@ -267,7 +267,7 @@ impl Report {
         line
     }
 
-    /// Everything but the victims' replies one by one.
+    /// Everything but the victims' responses one by one.
     pub fn json(&self) -> String {
         let report = json!({
             "verdict": self.verdict().to_string(),

@@ -1,11 +1,11 @@
-//! One claim, tried: victims in peace, then beside attackers, and what the difference comes to.
+//! Tries one claim: victims alone, then beside attackers, and what the difference comes to.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::arena::{Footprint, Ground, Role, descriptors_left, limits, resident_bytes};
+use crate::arena::{Arena, Footprint, Ground, Role, descriptors_left, limits, resident_bytes};
 use crate::attack::{self, Field, Found, MEMORY_ATTACKERS};
 use crate::claim::Claim;
 use crate::live::live;
@@ -13,14 +13,15 @@ use crate::noise::Noise;
 use crate::plan::Failure;
 use crate::report::{Control, Measure, Outcome, Timeline, Unit, Verdict};
 use crate::victims::{Sample, Victims};
+use crate::{idle, pressure};
 use multiclient::isolation_testing::KEPT_RESIDENT;
 use multiclient::journal::Size;
 
 /// What a trial has measured.
 struct Trial {
     timeline: Timeline,
-    calm: Watched,
-    struck: Watched,
+    baseline: Watched,
+    attacked: Watched,
     before: Footprint,
     /// The most memory that this process had during the attack.
     memory_peak: u64,
@@ -31,20 +32,20 @@ struct Trial {
     host_faults: u64,
 }
 
-/// How victims fared for some time.
+/// How victims were served over some time.
 struct Watched {
-    replies: usize,
+    responses: usize,
     lost: usize,
     complaint: Option<String>,
     p99: Duration,
     bytes_per_second: f64,
 }
 
-/// What anybody may have to wait on a machine that does other things too. Where the host was built without
-/// optimisation, its own work on a bad guest takes longer.
+/// Latency that other load on the machine may cause. In a debug build the host's own work on a bad guest
+/// takes longer.
 const FLOOR: Duration = Duration::from_millis(if cfg!(debug_assertions) { 60 } else { 25 });
 
-/// Whoever waits this long in peace is on a machine on which nothing can be measured.
+/// A baseline latency at which nothing can be measured.
 const TOO_BUSY: Duration = Duration::from_millis(250);
 
 /// Memory that may stay behind or come and go for reasons that have nothing to do with clients: pages of
@@ -55,7 +56,7 @@ const SLACK: u64 = 8 << 20;
 /// for a moment makes nothing faster.
 const ATTEMPTS: usize = 3;
 
-/// How long attackers go on that have not looked often enough. Slow machines need it, and no others.
+/// How long attackers may take until they have looked often enough, on a slow machine.
 const PROBING: Duration = Duration::from_secs(15);
 
 /// Descriptors that victims and attackers of any claim take, both ends of each connection.
@@ -72,17 +73,19 @@ pub(crate) fn outcome(ground: &Ground<'_>, claim: Claim) -> Result<Outcome, Fail
     let unshown = |why| Ok(Outcome::untried(claim, Verdict::Inconclusive, why));
     let descriptors = descriptors_left();
     if descriptors < DESCRIPTORS {
-        let why = "this process may open too few descriptors (ulimit -n)";
-        return unshown(format!("{why}: {descriptors} are left, and {DESCRIPTORS} are needed"));
+        let why = "too few file descriptors (raise `ulimit -n`)";
+        return unshown(format!("{why}: {descriptors} are left, {DESCRIPTORS} are needed"));
     }
     if claim == Claim::Bandwidth && ground.longest_bytes < LONG {
         let (longest, long) = (Size(ground.longest_bytes), Size(LONG));
-        return unshown(format!("nobody can ask for much: the longest file has {longest}, and {long} are needed"));
+        return unshown(format!("the longest file has {longest}; this claim needs one of {long}"));
     }
     match claim {
         Claim::Authority => authority(ground),
         Claim::Remains => remains(ground),
         Claim::Live => live(ground),
+        Claim::Idle => idle::idle(ground),
+        Claim::Pressure => pressure::pressure(ground),
         _ => beside_attackers(ground, claim),
     }
 }
@@ -126,99 +129,118 @@ fn control(ground: &Ground<'_>, claim: Claim) -> Result<Control, Failure> {
 }
 
 fn judge(trial: &Trial, measures: &[Measure], control: Option<&Control>) -> (Verdict, String) {
-    let complaint = || trial.struck.complaint.clone().unwrap_or_default();
-    if let Some(complaint) = &trial.calm.complaint {
-        return (Verdict::Inconclusive, format!("even in peace replies are lost or wrong: {complaint}"));
+    let complaint = || trial.attacked.complaint.clone().unwrap_or_default();
+    if let Some(complaint) = &trial.baseline.complaint {
+        return (Verdict::Inconclusive, format!("responses are lost or wrong even without an attack: {complaint}"));
     }
-    if trial.calm.p99 > TOO_BUSY {
-        let why = "the machine is too busy: even in peace clients wait for long";
-        return (Verdict::Inconclusive, why.to_owned());
+    if trial.baseline.p99 > TOO_BUSY {
+        let (baseline, limit) = (trial.baseline.p99.as_millis(), TOO_BUSY.as_millis());
+        return (Verdict::Inconclusive, format!("machine too busy: baseline latency is already {baseline} ms (limit {limit} ms)"));
     }
-    if only_late(measures) && trial.struck.p99 < 2 * FLOOR.max(trial.calm.p99 * 3) {
-        let why = "clients had to wait, but not so long that it could not have been the machine";
+    if only_late(measures) && trial.attacked.p99 < 2 * FLOOR.max(trial.baseline.p99 * 3) {
+        let why = "latency rose, but not beyond what other load on this machine can cause";
         return (Verdict::Inconclusive, why.to_owned());
     }
     if !measures.iter().all(Measure::holds) {
         if measures.iter().all(|measure| measure.holds() || measure.is_evidence()) {
-            return (Verdict::Inconclusive, "too little was seen".to_owned());
+            return (Verdict::Inconclusive, "too few samples".to_owned());
         }
         return (Verdict::Broken, complaint());
     }
     match control {
         Some(control) if !control.broken => {
-            (Verdict::Inconclusive, "it holds where all clients share an instance, too".to_owned())
+            (Verdict::Inconclusive, "the control holds, too: the attack showed nothing".to_owned())
         }
         _ => (Verdict::Held, String::new()),
     }
 }
 
+/// What the threads of a trial leave behind.
+struct Watch {
+    baseline_since: Duration,
+    attack: (Duration, Duration),
+    before: Footprint,
+    memory_peak: u64,
+    samples: Vec<Sample>,
+    found: Found,
+}
+
+/// Watches victims alone and then beside attackers.
+fn watch(ground: &Ground<'_>, claim: Claim, arena: &Arena) -> Result<Watch, Failure> {
+    let pace = ground.plan.pace.measures();
+    let idle = Footprint::now();
+    let (over, attack_over) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (samples, found) = (Mutex::new(Vec::new()), Mutex::new(Found::default()));
+    let began = Instant::now();
+    let address = arena.address();
+    let victims = Victims { address, pieces: &ground.pieces, began, over: &over, samples: &samples };
+    let field = Field { address, longest: &ground.longest, began, over: &attack_over, found: &found };
+    let mut noise = Noise(ground.plan.seed);
+    let mut memory_peak = 0;
+    let (baseline_since, attack, before) = thread::scope(|scope| {
+        let spawn = || thread::Builder::new().stack_size(256 << 10);
+        let failed = || Failure::of::<std::io::Error>("a thread cannot be started");
+        // Whatever happens in here, all threads see the end, and the scope with them.
+        let _ends = (Ends(&over), Ends(&attack_over));
+        for _ in 0..pace.victims {
+            let (victims, noise) = (&victims, Noise(noise.next()));
+            spawn().spawn_scoped(scope, move || victims.run(noise)).map_err(failed())?;
+        }
+        thread::sleep(pace.warm);
+        let baseline_since = began.elapsed();
+        thread::sleep(pace.baseline);
+        let before = Footprint { descriptors: idle.descriptors, ..Footprint::now() };
+        let attack_since = began.elapsed();
+        for attacker in attack::attackers(claim) {
+            let (field, noise) = (&field, Noise(noise.next()));
+            spawn().spawn_scoped(scope, move || attacker(field, noise)).map_err(failed())?;
+        }
+        // Looking into memory is a matter of how often, not of how long.
+        let looked = || {
+            let found = lock(&found);
+            claim != Claim::Data || ground.plan.guest.is_some() || found.others > 0 || found.probes >= pace.probes
+        };
+        let goes_on = |time: Duration| time < pace.attacked || (time < PROBING && !looked());
+        while goes_on(began.elapsed() - attack_since) {
+            memory_peak = memory_peak.max(resident_bytes());
+            thread::sleep(Duration::from_millis(10));
+        }
+        attack_over.store(true, Ordering::Relaxed);
+        let attack_until = began.elapsed();
+        thread::sleep(pace.warm);
+        Ok((baseline_since, (attack_since, attack_until), before))
+    })?;
+    let samples = samples.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Watch { baseline_since, attack, before, memory_peak, samples, found })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Trial {
     fn run(ground: &Ground<'_>, claim: Claim, role: Role) -> Result<Self, Failure> {
-        let pace = ground.plan.pace.measures();
         let arena = match claim {
             Claim::Data => ground.recorded_arena(role)?,
             _ => ground.arena(role)?,
         };
-        let idle = Footprint::now();
-        let (over, attack_over) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (samples, found) = (Mutex::new(Vec::new()), Mutex::new(Found::default()));
-        let began = Instant::now();
-        let victims =
-            Victims { address: arena.address(), pieces: &ground.pieces, began, over: &over, samples: &samples };
-        let field =
-            Field { address: arena.address(), longest: &ground.longest, began, over: &attack_over, found: &found };
-        let mut noise = Noise(ground.plan.seed);
-        let mut memory_peak = 0;
-        let (calm_since, attack, before) = thread::scope(|scope| {
-            let spawn = || thread::Builder::new().stack_size(256 << 10);
-            let failed = || Failure::of::<std::io::Error>("a thread cannot be started");
-            // Whatever happens in here, all threads see the end, and the scope with them.
-            let _ends = (Ends(&over), Ends(&attack_over));
-            for _ in 0..pace.victims {
-                let (victims, noise) = (&victims, Noise(noise.next()));
-                spawn().spawn_scoped(scope, move || victims.live(noise)).map_err(failed())?;
-            }
-            thread::sleep(pace.warm);
-            let calm_since = began.elapsed();
-            thread::sleep(pace.calm);
-            let before = Footprint { descriptors: idle.descriptors, ..Footprint::now() };
-            let attack_since = began.elapsed();
-            for attacker in attack::attackers(claim) {
-                let (field, noise) = (&field, Noise(noise.next()));
-                spawn().spawn_scoped(scope, move || attacker(field, noise)).map_err(failed())?;
-            }
-            // Looking into memory is a matter of how often, not of how long.
-            let looked = || {
-                let found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                claim != Claim::Data || ground.plan.guest.is_some() || found.foreign > 0 || found.probes >= pace.probes
-            };
-            let goes_on = |time: Duration| time < pace.struck || (time < PROBING && !looked());
-            while goes_on(began.elapsed() - attack_since) {
-                memory_peak = memory_peak.max(resident_bytes());
-                thread::sleep(Duration::from_millis(10));
-            }
-            attack_over.store(true, Ordering::Relaxed);
-            let attack_until = began.elapsed();
-            thread::sleep(pace.warm);
-            Ok((calm_since, (attack_since, attack_until), before))
-        })?;
+        let Watch { baseline_since, attack, before, memory_peak, samples, found } = watch(ground, claim, &arena)?;
         arena.wait();
         let after = settled(before);
-        let samples = samples.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let replies = samples.iter().map(|s| (s.asked, s.waited, s.bytes, s.complaint.is_none())).collect();
+        let responses = samples.iter().map(|s| (s.asked, s.waited, s.bytes, s.complaint.is_none())).collect();
         Ok(Self {
-            // Who was still waiting when the attack began was not in peace.
-            calm: Watched::new(
-                samples.iter().filter(|sample| sample.asked >= calm_since && sample.answered() < attack.0),
-                attack.0 - calm_since,
+            // Responses that came after the attack began do not belong to the baseline.
+            baseline: Watched::new(
+                samples.iter().filter(|sample| sample.asked >= baseline_since && sample.answered() < attack.0),
+                attack.0 - baseline_since,
             ),
             // What an attack does to others it may also do when it is over.
-            struck: Watched::new(
+            attacked: Watched::new(
                 samples.iter().filter(|sample| sample.answered() >= attack.0),
-                attack.1 + pace.warm - attack.0,
+                attack.1 + ground.plan.pace.measures().warm - attack.0,
             ),
-            timeline: Timeline { attack, strikes: found.strikes.clone(), replies },
+            timeline: Timeline { attack, attempts: found.attempts.clone(), responses },
             before,
             memory_peak,
             after,
@@ -229,9 +251,9 @@ impl Trial {
     }
 
     fn measures(&self, ground: &Ground<'_>, claim: Claim) -> Vec<Measure> {
-        let foreign = ground.plan.guest.is_some();
+        let custom = ground.plan.guest.is_some();
         // Once something is found, there is nothing left to look for.
-        let probes = if self.found.foreign > 0 { 1 } else { ground.plan.pace.measures().probes };
+        let probes = if self.found.others > 0 { 1 } else { ground.plan.pace.measures().probes };
         let count = |what, value: u64| Measure::at_most(what, value as f64, 0.0, Unit::Count);
         let memory =
             |what, bytes: u64, bound: u64| Measure::at_most(what, mebibytes(bytes), mebibytes(bound), Unit::Mebibytes);
@@ -241,8 +263,8 @@ impl Trial {
         let warm = KEPT_RESIDENT as u64 * slots;
         let kept = memory("memory kept", self.after.memory.saturating_sub(self.before.memory), SLACK + warm);
         let mut measures = match claim {
-            Claim::Data if !foreign => vec![
-                count("foreign canaries seen", self.found.foreign),
+            Claim::Data if !custom => vec![
+                count("canaries of others seen", self.found.others),
                 Measure::at_least("looks into memory", self.found.probes as f64, probes as f64, Unit::Count),
                 count("canaries in two capsules", self.capsules.1),
                 Measure::at_least("capsules", self.capsules.0 as f64, 1.0, Unit::Count),
@@ -261,21 +283,21 @@ impl Trial {
                 vec![count("descriptors left", left as u64), kept]
             }
             Claim::Bandwidth => {
-                let rate = 100.0 * self.struck.bytes_per_second / self.calm.bytes_per_second.max(1.0);
+                let rate = 100.0 * self.attacked.bytes_per_second / self.baseline.bytes_per_second.max(1.0);
                 vec![Measure::at_least("victims' rate", rate, 50.0, Unit::Percent)]
             }
             _ => Vec::new(),
         };
         measures.extend([
-            count("replies lost or wrong", self.struck.lost as u64),
-            Measure::at_least("replies", self.struck.replies as f64, 1.0, Unit::Count),
+            count("responses lost or wrong", self.attacked.lost as u64),
+            Measure::at_least("responses", self.attacked.responses as f64, 1.0, Unit::Count),
             Measure::at_most(
                 "p99 first byte",
-                ms(self.struck.p99),
-                ms(FLOOR.max(self.calm.p99 * 3)),
+                ms(self.attacked.p99),
+                ms(FLOOR.max(self.baseline.p99 * 3)),
                 Unit::Milliseconds,
             )
-            .undisturbed(ms(self.calm.p99)),
+            .baseline(ms(self.baseline.p99)),
             count("faults of the host", self.host_faults),
         ]);
         measures
@@ -319,7 +341,7 @@ impl Watched {
         waits.sort_unstable();
         let bytes: u64 = seen().map(|sample| sample.bytes).sum();
         Self {
-            replies: seen().filter(|sample| sample.complaint.is_none()).count(),
+            responses: seen().filter(|sample| sample.complaint.is_none()).count(),
             lost: seen().filter(|sample| sample.complaint.is_some()).count(),
             complaint: seen().find_map(|sample| sample.complaint.clone()),
             p99: waits.get(waits.len() * 99 / 100).copied().unwrap_or_default(),
@@ -346,29 +368,29 @@ fn remains(ground: &Ground<'_>) -> Result<Outcome, Failure> {
     const AT_ONCE: usize = 8;
     const ROUNDS: usize = 3;
     const KEPT: u64 = 4 << 20;
-    let lives = ground.plan.pace.measures().lives;
+    let sessions = ground.plan.pace.measures().sessions;
     let arena = ground.arena(Role::Fresh)?;
     let faults = ground.plan.guest.is_none();
-    let live = |lives: usize, at_once: usize| {
+    let live = |sessions: usize, at_once: usize| {
         thread::scope(|scope| {
             for first in 0..at_once {
                 let (address, longest) = (arena.address(), &ground.longest);
                 scope.spawn(move || {
-                    (first..lives).step_by(at_once).for_each(|kind| attack::live(address, kind, longest, faults));
+                    (first..sessions).step_by(at_once).for_each(|kind| attack::live(address, kind, longest, faults));
                 });
             }
         });
         arena.wait()
     };
     // More at once than later: what is warm by then is enough for what comes.
-    live(lives / 4, AT_ONCE * 4);
+    live(sessions / 4, AT_ONCE * 4);
     let before = Footprint::now();
     let mut all_gone = true;
     let mut kept = 0;
     let mut last = before;
     // A leak leaks each time. What is only not warm yet grows once.
     for _ in 0..ROUNDS {
-        all_gone &= live(lives, AT_ONCE);
+        all_gone &= live(sessions, AT_ONCE);
         let now = settled(before);
         kept = now.memory.saturating_sub(last.memory);
         last = now;
@@ -382,7 +404,7 @@ fn remains(ground: &Ground<'_>) -> Result<Outcome, Failure> {
         Measure::at_most("clients left", f64::from(u8::from(!all_gone)), 0.0, Unit::Count),
         Measure::at_most("memory kept", mebibytes(kept), mebibytes(KEPT), Unit::Mebibytes),
         Measure::at_most("faults of the host", arena.ends.host_faults() as f64, 0.0, Unit::Count),
-        Measure::at_least("lives", lives as f64, 1.0, Unit::Count),
+        Measure::at_least("sessions", sessions as f64, 1.0, Unit::Count),
     ];
     let verdict = if measures.iter().all(Measure::holds) { Verdict::Held } else { Verdict::Broken };
     Ok(Outcome { claim: Claim::Remains, verdict, measures, control: None, timeline: None, note: String::new() })

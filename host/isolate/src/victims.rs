@@ -1,4 +1,4 @@
-//! Clients that mean well: they ask at the pace of a player, check every byte, and note how long they wait.
+//! Well-behaved clients: they ask at the pace of a player, check every byte, and note how long they wait.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::arena::Piece;
 use crate::noise::Noise;
 
-/// One reply, or what came instead of it.
+/// One response, or what came in its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     /// When it was asked for, since the trial began.
@@ -48,8 +48,8 @@ const PACE: Duration = Duration::from_millis(20);
 const REQUESTS: usize = 4;
 
 impl Victims<'_> {
-    /// Lives one victim's life until the trial is over.
-    pub(crate) fn live(&self, mut noise: Noise) {
+    /// Asks for one piece after the other until the trial is over.
+    pub(crate) fn run(&self, mut noise: Noise) {
         let mut connection = None;
         let mut requests = 0;
         while !self.over.load(Ordering::Relaxed) {
@@ -93,16 +93,16 @@ fn ask(
     let Piece { target, bytes: promised, .. } = piece;
     let request = format!("GET {target} HTTP/1.1\r\nHost: victim\r\nX-Canary: {canary}\r\n{fields}{range}\r\n");
     stream.write_all(request.as_bytes()).map_err(|error| format!("cannot ask: {error}"))?;
-    let (reply, end, waited) = head(stream, began)?;
+    let (response, end, waited) = head(stream, began)?;
     let status = if piece.range.is_some() { "HTTP/1.1 206 " } else { "HTTP/1.1 200 " };
-    let text = String::from_utf8_lossy(&reply[..end]);
+    let text = String::from_utf8_lossy(&response[..end]);
     if !text.starts_with(status) {
         return Err(format!("another status: {}", text.lines().next().unwrap_or_default()));
     }
     if text.replace(canary, "").contains("canary-") {
         return Err("somebody else's canary on the wire".into());
     }
-    let mut body = reply[end..].to_vec();
+    let mut body = response[end..].to_vec();
     let there = body.len();
     if there < promised.len() {
         body.resize(promised.len(), 0);
@@ -125,24 +125,24 @@ pub(crate) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 /// Reads up to the end of a head: what came, where the head ends in it, and how long the first byte took.
 fn head(stream: &mut impl Read, began: Instant) -> Result<(Vec<u8>, usize, Duration), String> {
     const LONGEST: usize = 16 << 10;
-    let mut reply = Vec::new();
+    let mut response = Vec::new();
     let mut waited = None;
     let mut buffer = [0; 4 << 10];
     loop {
         match stream.read(&mut buffer) {
-            Ok(0) => return Err("closed without a reply".into()),
+            Ok(0) => return Err("closed without a response".into()),
             Ok(count) => {
                 waited.get_or_insert_with(|| began.elapsed());
-                reply.extend_from_slice(&buffer[..count]);
+                response.extend_from_slice(&buffer[..count]);
             }
             // Whoever was stopped and goes on has only been away.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(format!("no reply: {error}")),
+            Err(error) => return Err(format!("no response: {error}")),
         }
-        if let Some(end) = reply.windows(4).position(|four| four == b"\r\n\r\n") {
-            return Ok((reply, end + 4, waited.unwrap_or_default()));
+        if let Some(end) = response.windows(4).position(|four| four == b"\r\n\r\n") {
+            return Ok((response, end + 4, waited.unwrap_or_default()));
         }
-        if reply.len() > LONGEST {
+        if response.len() > LONGEST {
             return Err("a head without an end".into());
         }
     }
@@ -162,7 +162,7 @@ mod tests {
             }
         }
         const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
-        let (reply, end, _) = head(&mut Interrupted(false, HEAD), Instant::now()).expect("it comes in the end");
-        assert_eq!((reply.as_slice(), end), (HEAD, HEAD.len()));
+        let (response, end, _) = head(&mut Interrupted(false, HEAD), Instant::now()).expect("it comes in the end");
+        assert_eq!((response.as_slice(), end), (HEAD, HEAD.len()));
     }
 }

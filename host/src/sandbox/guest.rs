@@ -60,7 +60,7 @@ impl Guest {
     /// Fails where the system has no address space for so many clients, and, without the feature
     /// `compile`, where `limits.memory` is more than 16 MiB: machine code fits one size of memory.
     pub fn built_in(limits: Limits) -> Result<Self, GuestError> {
-        let engine = engine_for(&limits)?;
+        let engine = engine_for(&limits, Clearing::ByAddress)?;
         let component = if limits.memory <= MEMORY_RESERVATION {
             precompiled::load(&engine, BUILT_IN_PRECOMPILED).map_err(GuestError::host)?
         } else {
@@ -82,7 +82,26 @@ impl Guest {
     /// Says what of it is not a guest, or which import is not granted.
     #[cfg(feature = "compile")]
     pub fn custom(component: Vec<u8>, limits: Limits, grants: &BTreeSet<Grant>) -> Result<Self, GuestError> {
-        let engine = engine_for(&limits)?;
+        let engine = engine_for(&limits, Clearing::ByAddress)?;
+        Self::compiled(engine, component, limits, grants)
+    }
+
+    /// The same, in slots that are cleared by the page map. For the trial of isolation, which must find
+    /// that this is not enough.
+    #[cfg(all(feature = "compile", feature = "isolation-testing"))]
+    #[doc(hidden)]
+    pub fn cleared_by_page_map(component: Vec<u8>, limits: Limits) -> Result<Self, GuestError> {
+        let engine = engine_for(&limits, Clearing::ByPageMap)?;
+        Self::compiled(engine, component, limits, &BTreeSet::new())
+    }
+
+    #[cfg(feature = "compile")]
+    fn compiled(
+        engine: Engine,
+        component: Vec<u8>,
+        limits: Limits,
+        grants: &BTreeSet<Grant>,
+    ) -> Result<Self, GuestError> {
         let bytes = component;
         let compiled = Component::from_binary(&engine, &names::without_long(&bytes));
         let component = compiled.map_err(GuestError::not_a_component)?;
@@ -136,8 +155,18 @@ fn compile(_: &Engine, _: &[u8]) -> Result<Component, GuestError> {
     Err(GuestError::Host(format!("more than {most} bytes of memory for a guest need the feature `compile`")))
 }
 
+/// How a slot is cleared before the next client gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clearing {
+    /// Address by address.
+    ByAddress,
+    /// What the page map says is present: not enough, which the trial of isolation must notice.
+    #[cfg(feature = "isolation-testing")]
+    ByPageMap,
+}
+
 /// The engine at run time: the settings of the build, and a pool of slots.
-fn engine_for(limits: &Limits) -> Result<Engine, GuestError> {
+fn engine_for(limits: &Limits, clearing: Clearing) -> Result<Engine, GuestError> {
     limits.check().map_err(|(limit, least)| GuestError::Limit { limit, least })?;
     let reservation = limits.memory.max(MEMORY_RESERVATION).next_multiple_of(64 << 10);
     let instances = limits.max_clients.saturating_add(limits.reserve);
@@ -160,6 +189,12 @@ fn engine_for(limits: &Limits) -> Result<Engine, GuestError> {
         // A table is zeroed whole.
         .table_keep_resident(TABLE_ELEMENTS * size_of::<usize>())
         .decommit_batch_size(1);
+    #[cfg(feature = "isolation-testing")]
+    if clearing == Clearing::ByPageMap {
+        pool.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(128 << 10);
+    }
+    #[cfg(not(feature = "isolation-testing"))]
+    let Clearing::ByAddress = clearing;
     // Guests run on the stacks of their loops. With the machinery for others the pool would reserve one of two
     // megabytes for each instance.
     #[cfg(feature = "wasi")]

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use super::folder::{self, Effort, Folder};
 use super::pool::{Owner, Pool, Waiting};
-use super::published::{Looked, View};
 use super::root::Root;
+use super::view::{Looked, View};
 use crate::contract::{Listing, Portion, Refusal};
 use crate::limits::LISTINGS;
 use crate::sync::lock;

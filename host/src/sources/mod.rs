@@ -15,6 +15,7 @@ mod published;
 mod publisher;
 mod root;
 mod syntax;
+mod view;
 
 pub use content::Content;
 pub(crate) use content::{Kind, Lost, Passing, Source};
@@ -24,5 +25,5 @@ pub(crate) use live::{Indexes, MakeIndex};
 pub use live::{Join, Live};
 pub(crate) use pool::Owner;
 pub use published::Sources;
-pub(crate) use published::{Asked, Looked, View};
 pub use publisher::{LiveStream, Named, Publisher};
+pub(crate) use view::{Asked, Looked, View};

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use rustix::fs::{Access, FileType};
-use rustix::io::Errno;
 
 use super::beneath::Beneath;
 use super::content::{Content, Passing, Source};
@@ -24,8 +23,9 @@ use super::live::{Input, Live, LiveSource, MakeIndex};
 use super::medium::Look;
 use super::pool::{Owner, Pool, Waiting};
 use super::publisher::{Named, Publisher};
-use super::root::{Root, RootPath};
+use super::root::RootPath;
 use super::syntax::{self, Part, Spelled};
+use super::view::{Asked, Looked, View};
 use crate::contract::{Listing, Portion, Refusal};
 use crate::journal::Journal;
 use crate::limits::DISK_WAITS;
@@ -92,34 +92,6 @@ impl Custom {
         entries.truncate(most);
         Ok(Listing { entries, complete })
     }
-}
-
-/// What a request sees of what is published: the same folder from its first look to its last, also where
-/// another one takes its place meanwhile. Empty before the first look.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct View(Option<Arc<Root>>);
-
-impl View {
-    fn root(&mut self, path: &RootPath, look: Look) -> Result<&Arc<Root>, Errno> {
-        let root = match self.0.take() {
-            Some(root) => root,
-            None => path.now(look)?,
-        };
-        Ok(self.0.insert(root))
-    }
-}
-
-/// Who asks for something that a disk may have.
-pub(crate) struct Asked {
-    pub(crate) owner: Owner,
-    pub(crate) view: View,
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub(crate) struct Looked<T> {
-    pub(crate) view: View,
-    pub(crate) found: Result<T, Refusal>,
 }
 
 impl Sources {

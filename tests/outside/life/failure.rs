@@ -122,7 +122,6 @@ fn help_and_version_are_printed() {
         "--drain",
     ] {
         assert!(long.contains(flag), "{flag}: {long}");
-        let variable = format!("MULTICLIENT_{}", flag.trim_start_matches('-').replace('-', "_").to_uppercase());
-        assert!(long.contains(&variable), "{variable}: {long}");
     }
+    assert!(long.contains("MULTICLIENT_MAX_CLIENTS=50"), "one rule names all variables: {long}");
 }

@@ -62,11 +62,13 @@ impl Place {
         format!("unix:{}{options}", self.socket().display())
     }
 
-    /// Serves the film on the unix socket, and waits until somebody listens there.
+    /// Serves the film on the unix socket, and waits until a client is served.
     fn serve(&self, mut command: Command) -> Process {
         let child = command.spawn().expect("it can be run");
         let process = Process(child);
         eventually("the server listens", || self.is_listening());
+        // It handles signals by the time it serves, and not yet when it begins to listen.
+        assert_eq!(Connection::to_unix(&self.socket()).get("/nothing").status(), 404);
         process
     }
 

@@ -1,8 +1,6 @@
 //! What the commands of the program print.
 
 use std::fs;
-use std::io::Write;
-use std::process::Stdio;
 
 use support::{multiclient, require};
 
@@ -36,16 +34,43 @@ fn the_exported_guest_is_the_same_in_a_file_and_on_standard_output() {
     assert!(printed.stdout.starts_with(b"\0asm") && printed.stdout == fs::read(&path).expect("it is there"));
 }
 
+/// Runs a shell's script on the completions for it, which are in the file `$SCRIPT`. None: no such shell.
+fn completed(place: &Place, shell: &str, script: &str) -> Option<String> {
+    let mut program = require(shell)?;
+    let completions = multiclient().args(["completions", shell]).output().expect("it can be run");
+    let path = place.at(shell);
+    fs::write(&path, &completions.stdout).expect("a file can be made");
+    let output = program.args(["-c", script]).env("SCRIPT", path).output().expect("it can be run");
+    assert!(output.status.success(), "{shell}: {}", stderr(&output));
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 #[test]
-fn shells_accept_the_completions() {
-    for (shell, check) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
-        let Some(mut checked) = require(shell) else { continue };
-        let script = multiclient().args(["completions", shell]).output().expect("it can be run").stdout;
-        let mut run = checked.arg(check).stdin(Stdio::piped()).spawn().expect("it can be run");
-        run.stdin.take().expect("it is piped").write_all(&script).expect("it reads");
-        assert!(run.wait().expect("it ends").success(), "{shell}");
-        let text = String::from_utf8(script).expect("it is text");
-        assert!(text.contains("max-clients") && text.contains("export-guest"), "{shell}");
+fn shells_complete_commands_and_flags() {
+    let place = Place::new();
+    let bash = "
+        source \"$SCRIPT\"
+        complete_words() { COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1))
+            _multiclient multiclient \"${@: -1}\" \"${@: -2:1}\"; echo \"${COMPREPLY[@]}\"; }
+        complete_words multiclient isol
+        complete_words multiclient film.mp4 --max-c
+        complete_words multiclient film.mp4 --log j";
+    if let Some(said) = completed(&place, "bash", bash) {
+        assert_eq!(said, "isolate\n--max-clients\njson\n");
+    }
+    let fish = "
+        source $SCRIPT
+        for line in 'isol' 'film.mp4 --max-c' 'film.mp4 --log j'
+            complete -C \"multiclient $line\" | string split -f 1 \\t
+        end";
+    if let Some(said) = completed(&place, "fish", fish) {
+        assert_eq!(said, "isolate\n--max-clients\njson\n");
+    }
+    let zsh = "
+        autoload -U compinit && compinit -u -D && source $SCRIPT
+        print $_comps[multiclient]; whence -w _multiclient";
+    if let Some(said) = completed(&place, "zsh", zsh) {
+        assert_eq!(said, "_multiclient\n_multiclient: function\n");
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use multiclient::{Guest, Sources};
-use multiclient_isolate::{Outcome, Pace, Plan, Progress, Report, prove};
+use multiclient_isolate::{Outcome, Pace, Plan, Progress, Report};
 
 use crate::args::Isolate;
 use crate::failure::Failure;
@@ -26,7 +26,7 @@ pub(crate) fn isolate(flags: &Isolate) -> Result<ExitCode, Failure> {
     let status = Status::new();
     // What cannot be printed stops nothing, but is told at the end.
     let mut printed = Ok(());
-    let outcome = prove(&plan, &mut |progress| match progress {
+    let outcome = multiclient_isolate::run(&plan, &mut |progress| match progress {
         Progress::Trying(claim) => status.show(format_args!("{}: {}", claim.sentence(), claim.attack())),
         Progress::Tried(outcome) => {
             status.clear();

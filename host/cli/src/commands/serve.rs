@@ -34,6 +34,8 @@ const CUT_OFF: u8 = 3;
 /// Serves until a signal stops it.
 pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<ExitCode, Failure> {
     options::check(flags)?;
+    // Before there is anything to clean up: a signal that nobody waits for ends the process at once.
+    let signals = signals::listen(at_start).map_err(Failure::host)?;
     let limits = fit_descriptors(flags);
     let Bound { listeners, unix_paths, missing } = bind::bind(flags)?;
     for address in missing {
@@ -52,8 +54,6 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     let limits = guest.limits().clone();
     let guest_line = guest_line(&guests::name(&flags.guest), &guest.inspect());
     let introduction = Introduction::new(flags, &sources, guest_line, &limits);
-    // Before the first client is served: a signal that nobody waits for ends the process at once.
-    let signals = signals::listen(at_start).map_err(Failure::host)?;
     let mut server = Server::new(guest, sources).settings(options::settings(flags)).journal(log.journal());
     server = guests::with_index(server, &flags.live)?;
     if let Some(capsules) = options::capsules(flags)? {
