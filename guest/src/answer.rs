@@ -21,7 +21,8 @@ pub use crate::response::message::{Message, More, Rest};
 pub struct Question<'a> {
     /// As in `GET`.
     pub method: &'a str,
-    /// Path and query, as they were sent.
+    /// Path and query, as they were sent; or the whole URL, where the host knows it. Playlists have whole URLs
+    /// in them then.
     pub target: &'a str,
     /// Names and values, in order. Those that belong to the connection (`Host`, `Connection`, what
     /// delimits the body) mean nothing here.

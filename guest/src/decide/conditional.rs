@@ -7,8 +7,9 @@ use crate::date::{self, Seconds, seconds};
 use crate::request::{FieldName, Request};
 use crate::text::trim;
 
-/// How long a source must have been left alone before its version is taken for its content: within this
-/// time it may have changed again and look the same. File systems tell times apart at least by this.
+/// How far from now a source must have changed last before its version is taken for its content: within this
+/// time it may have changed again and look the same. File systems tell times apart at least by this. Their
+/// clock may be ahead by a moment; a time that is further ahead is a wrong one, and not just now.
 const SETTLED_MS: Instant = 1_000;
 
 /// What a source can be compared by.
@@ -29,7 +30,7 @@ impl<'a> Validators<'a> {
         if !facts.window.is_final || facts.window.start > 0 {
             return Self { now: seconds(now), ..Self::default() };
         }
-        let settled = |modified: Instant| modified.saturating_add(SETTLED_MS) <= now;
+        let settled = |modified: Instant| modified.abs_diff(now) >= SETTLED_MS;
         Self {
             tag: Some(facts.version.as_str()).filter(|version| !version.is_empty()),
             modified: facts.modified.map(|modified| seconds(modified.min(now))),

@@ -90,16 +90,14 @@ pub(crate) fn proceed<'a>(site: Site<'a>, request: &Request, way: Way, event: Ev
 
 /// Goes on with what a name turned out to be.
 fn opened<'a>(site: Site<'a>, request: &Request, mut search: Search, result: Result<Found, Refusal>) -> Step<'a> {
+    if search.goes_on(&result) {
+        return Step::Look(Way::Source(search));
+    }
     Step::Response(match result {
         Ok(Found::Source(facts)) => {
-            let source = Source { name: search.bare(), coding: search.coding, facts };
+            let source = Source { name: search.bare(), coding: search.coding(), facts };
             let playable = asks_for_player(site, request).then(|| Playable::of(&source.name, &source.facts)).flatten();
             playable.map_or_else(|| source.response(site, request), |playable| playable.page(site, At::Itself))
-        }
-        // Whatever keeps a compressed sibling from being sent, the bare one will do.
-        _ if search.coding.is_some() => {
-            search.advance();
-            return Step::Look(Way::Source(search));
         }
         Ok(Found::Folder) | Err(Refusal::NotFound) if search.place == Place::Index => {
             if site.settings.listing {

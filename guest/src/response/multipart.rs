@@ -22,10 +22,9 @@ impl Multipart {
         let mut parts = Vec::with_capacity(spans.len());
         for &span in spans {
             let mut lines = Vec::with_capacity(128);
-            if !parts.is_empty() {
-                lines.extend_from_slice(b"\r\n");
-            }
-            lines.extend_from_slice(b"--");
+            // Before the first delimiter the line end is optional (RFC 2046 section 5.1.1). nginx, Apache and
+            // lighttpd send it, and zsync asks again for ever where it is missing.
+            lines.extend_from_slice(b"\r\n--");
             lines.extend_from_slice(&boundary);
             lines.extend_from_slice(b"\r\nContent-Type: ");
             lines.extend_from_slice(media_type.as_bytes());

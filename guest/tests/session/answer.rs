@@ -2,7 +2,7 @@
 //! connection's.
 
 use multiclient_guest::answer::{Answer, Message, More, Next, Piece, Question};
-use multiclient_guest::contract::{Event, Found};
+use multiclient_guest::contract::{Entry, Event, Found};
 
 use crate::host::{Host, Response};
 
@@ -96,6 +96,42 @@ fn a_question_has_the_reply_that_it_has_on_a_connection() {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_playlist_has_whole_urls_where_the_host_knows_them() {
+    let mut host = Host::default();
+    host.settings.listing = true;
+    let film = Entry { name: b"film.mp4".to_vec(), folder: false, size: 1, modified: None };
+    host.folders.insert(b"sub".to_vec(), vec![film; 1]);
+    for (target, url) in [("/sub/?m3u", "film.mp4"), ("https://a:1/sub/?m3u", "https://a:1/sub/film.mp4")] {
+        let (message, body) = ask(&host, "GET", target, &[]);
+        assert_eq!(message.status, 200);
+        assert_eq!(text(&body), format!("#EXTM3U\n#EXTINF:-1,film.mp4\n{url}\n"));
+    }
+}
+
+/// A listing that does not fit one piece has no length that could be known.
+#[test]
+fn a_folder_of_any_size_is_listed_whole() {
+    let mut host = Host::default();
+    host.settings.listing = true;
+    let entry = |number| Entry { name: format!("{number:0>9}").into(), folder: false, size: 1, modified: None };
+    host.folders.insert(b"sub".to_vec(), (0..2_000).map(entry).collect());
+    for fields in [&[][..], &[("Accept", "application/json")]] {
+        let (message, body) = ask(&host, "GET", "/sub/", fields);
+        let names: Vec<&str> = message.fields.iter().map(|(name, _)| name.as_str()).collect();
+        assert!(!names.contains(&"Content-Length") && !names.contains(&"Transfer-Encoding"), "{names:?}");
+        let body = text(&body);
+        assert!((0..2_000).all(|number| body.contains(&format!("\"{number:0>9}\""))), "{body}");
+        assert_eq!(text(&ask(&host, "HEAD", "/sub/", fields).1), "");
+    }
+    let question = Question { method: "GET", target: "/sub/?m3u", fields: &[] };
+    let Next::List(portion, answer) = Answer::to(&question, host.settings.clone(), 0) else { panic!("it lists") };
+    let listed = answer.advance(0, Event::Listed(host.list(&portion)));
+    let Next::Response(Message { rest: Some(mut rest), .. }) = listed else { panic!("there is more") };
+    let More::List(_) = rest.more() else { panic!("it goes on") };
+    assert!(!rest.listed(host.list(&portion)), "this is the first portion again");
 }
 
 #[test]

@@ -96,6 +96,15 @@ fn what_may_change_within_the_same_second_is_not_proof() {
     check_in(&host, "Range: bytes=0-1", 206);
 }
 
+/// A download of a file with a time in the future can be resumed.
+#[test]
+fn a_time_in_the_future_is_not_just_now() {
+    let mut host = Host::default();
+    host.sources.get_mut(&b"ten"[..]).expect("ten").facts.modified = Some(NOW + 31_536_000_000);
+    check_in(&host, "Range: bytes=0-1\nIf-Range: \"v10\"", 206);
+    check_in(&host, "If-Match: \"v10\"", 200);
+}
+
 #[test]
 fn a_source_of_which_nothing_is_known_meets_only_conditions_that_ask_for_nothing() {
     let mut host = Host::default();

@@ -84,6 +84,7 @@ fn versions_are_written_as_they_are_and_minor_ones_do_not_matter() {
 fn targets_have_the_form_that_their_method_asks_for() {
     answered("GET http://a/ten HTTP/1.1\r\nHost: other\r\n\r\n", 200);
     answered("GET HTTPS://a:1/ten?x HTTP/1.1\r\nHost: other\r\n\r\n", 200);
+    answered("GET http://[fe80::1%25eth0]:8080/ten HTTP/1.1\r\nHost: a\r\n\r\n", 200);
     answered("OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n", 204);
     answered("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", 405);
     answered("TRACE /ten HTTP/1.1\r\nHost: a\r\n\r\n", 405);
@@ -102,6 +103,9 @@ fn targets_have_the_form_that_their_method_asks_for() {
         "/%00",
         "/../ten",
         "http://[::1/ten",
+        "http://[::g]/ten",
+        "http://[1::2::3]/ten",
+        "http://[fe80::1%]/ten",
     ] {
         refused(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
     }
@@ -110,13 +114,42 @@ fn targets_have_the_form_that_their_method_asks_for() {
 /// Section 3.2: missing, double, invalid.
 #[test]
 fn there_is_one_host() {
-    for host in ["a", "a:80", "a:", "127.0.0.1:8080", "[::1]", "[::1]:80", "a_b.example", "%41"] {
+    for host in [
+        "a",
+        "a:80",
+        "a:",
+        "127.0.0.1:8080",
+        "[::1]",
+        "[::1]:80",
+        "[1:2:3:4:5:6:7:8]",
+        "[::ffff:192.0.2.1]:80",
+        "[fe80::1%25eth0]:80",
+        "[fe80::1%eth0.5]",
+        "[v1.a:b]",
+        "a_b.example",
+        "%41",
+    ] {
         answered(&format!("GET /ten HTTP/1.1\r\nHost: {host}\r\n\r\n"), 200);
     }
     refused("GET /ten HTTP/1.1\r\n\r\n", 400);
     refused("GET /ten HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400);
     refused("GET /ten HTTP/1.0\r\nHost: a\r\nhost: a\r\n\r\n", 400);
-    for host in ["", "a b", "a/b", "a:b", "u@a", "a:80:80", "[]", "[::1", "[g]", "[::1]80", "a\\b"] {
+    for host in ["", "a b", "a/b", "a:b", "u@a", "a:80:80", "[]", "[::1", "[g]", "[::1]80", "a\\b"]
+        .into_iter()
+        .chain(["[::g]", "[1]", "[:::]", "[1:2:3:4:5:6:7:8:9]", "[12345::]", "[::1.2.3]", "[::256.1.1.1]"])
+        .chain([
+            "[::1%]",
+            "[::1%25]",
+            "[::1%a b]",
+            "[::1%a/b]",
+            "[::1%%]",
+            "[%eth0]",
+            "[v1]",
+            "[v.a]",
+            "[vg.a]",
+            "[v1.]",
+        ])
+    {
         refused(&format!("GET /ten HTTP/1.1\r\nHost: {host}\r\n\r\n"), 400);
     }
 }

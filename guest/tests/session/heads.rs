@@ -221,7 +221,11 @@ fn what_changed_just_now_has_a_weak_tag_and_nothing_is_younger_than_now() {
     for (modified, tag, date) in [
         (NOW - 1_000, "\"v10\"", "Fri, 02 Jan 2026 03:04:04 GMT"),
         (NOW - 999, "W/\"v10\"", "Fri, 02 Jan 2026 03:04:04 GMT"),
-        (NOW + 60_000, "W/\"v10\"", "Fri, 02 Jan 2026 03:04:05 GMT"),
+        // A clock of the file system that is ahead by a moment.
+        (NOW + 999, "W/\"v10\"", "Fri, 02 Jan 2026 03:04:05 GMT"),
+        // A camera's clock: nothing was changed just now.
+        (NOW + 1_000, "\"v10\"", "Fri, 02 Jan 2026 03:04:05 GMT"),
+        (u64::MAX, "\"v10\"", "Fri, 02 Jan 2026 03:04:05 GMT"),
     ] {
         host.sources.get_mut(&b"ten"[..]).expect("ten").facts.modified = Some(modified);
         let response = response_of(&host, &get("/ten", ""));

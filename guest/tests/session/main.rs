@@ -16,5 +16,6 @@ mod listing;
 mod live;
 mod names;
 mod negotiation;
+mod player;
 mod properties;
 mod ranges;

@@ -1,10 +1,11 @@
 //! Sockets that listen.
 
 use std::env;
+use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,21 +24,63 @@ pub fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    listen(socket, &address.into())
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Who may connect to a unix socket: its mode and owner, as `chmod` and `chown` take them. What is not given
+/// stays as the process makes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnixAccess {
+    /// Permission bits; a client needs the one for writing.
+    pub mode: Option<u32>,
+    /// The number of the user that owns it.
+    pub owner: Option<u32>,
+    /// The number of its group.
+    pub group: Option<u32>,
 }
 
 /// Listens on a unix socket. One that nobody listens on any more is replaced.
-pub fn unix(path: &Path) -> io::Result<OwnedFd> {
+pub fn unix(path: &Path, access: UnixAccess) -> io::Result<OwnedFd> {
     let address = SockAddr::unix(path)?;
     let is_socket = path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
     if is_socket {
-        let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        match probe.connect(&address) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
-            _ => return Err(io::ErrorKind::AddrInUse.into()),
+        if is_listened_on(&address)? {
+            return Err(io::ErrorKind::AddrInUse.into());
         }
+        std::fs::remove_file(path)?;
     }
-    listen(Socket::new(Domain::UNIX, Type::STREAM, None)?, &address)
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&address)?;
+    // Before it listens, so that nobody connects who may not.
+    let restricted = restrict(path, access).and_then(|()| socket.listen(BACKLOG));
+    if let Err(error) = restricted {
+        // It is this process's own, and of no use to anybody.
+        let _ = std::fs::remove_file(path);
+        return Err(error);
+    }
+    Ok(socket.into())
+}
+
+/// Whether somebody listens on a unix socket. Does not wait: a connection to one whose queue is full would
+/// wait until the other server accepts, which a stopped one never does.
+fn is_listened_on(address: &SockAddr) -> io::Result<bool> {
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    match probe.connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(false),
+        // Connected, not allowed, or `WouldBlock`: the queue is full.
+        _ => Ok(true),
+    }
+}
+
+fn restrict(path: &Path, access: UnixAccess) -> io::Result<()> {
+    let UnixAccess { mode, owner, group } = access;
+    if owner.is_some() || group.is_some() {
+        std::os::unix::fs::chown(path, owner, group)?;
+    }
+    mode.map_or(Ok(()), |mode| std::fs::set_permissions(path, Permissions::from_mode(mode)))
 }
 
 /// The sockets that a service manager listens on for this process, as systemd passes them: those of a
@@ -75,8 +118,32 @@ pub fn passed() -> io::Result<Vec<OwnedFd>> {
         .collect()
 }
 
-fn listen(socket: Socket, address: &SockAddr) -> io::Result<OwnedFd> {
-    socket.bind(address)?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unix_socket_with_a_full_queue_is_found_in_use_at_once() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let path = folder.path().join("full.sock");
+        let address = SockAddr::unix(&path).expect("the path is short");
+        let full = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket can be made");
+        full.bind(&address).and_then(|()| full.listen(0)).expect("the path is free");
+        let waiting = Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket can be made");
+        waiting.connect(&address).expect("a queue of length 0 takes one");
+        let error = unix(&path, UnixAccess::default()).expect_err("somebody listens there");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        drop(full);
+        unix(&path, UnixAccess::default()).expect("nobody listens there any more");
+    }
+
+    #[test]
+    fn a_unix_socket_has_the_mode_that_is_asked_for() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let path = folder.path().join("one.sock");
+        let access = UnixAccess { mode: Some(0o600), ..UnixAccess::default() };
+        let _listener = unix(&path, access).expect("the path is free");
+        let mode = path.metadata().expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 }

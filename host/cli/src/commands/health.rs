@@ -1,30 +1,42 @@
-//! `multiclient health`: asks a server as a client would, and tells whether it answers.
+//! `multiclient health`: sends a server a request as a client would, and says whether it responds.
 //!
-//! Rule: this is a client, and knows of HTTP what it takes to ask and to read the first line of a reply.
+//! Rule: this is a client, and knows no more HTTP than it takes to send a request and to read a status line.
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::config::Address;
+use crate::address::Address;
+use crate::args::Health;
+use crate::failure::Failure;
+use crate::output::print_line;
 
-/// As much of a reply as is read to find the end of its first line.
+/// Bytes of a response that are read to find the end of its first line.
 const FIRST_LINE_BYTES: usize = 1 << 10;
 
-/// Why a server is not well.
+/// Checks that a server responds.
+pub(crate) fn health(flags: &Health) -> Result<ExitCode, Failure> {
+    let Health { url, timeout } = flags;
+    let status = check(url, *timeout).map_err(|why| Failure::new(format!("{url} {why}")))?;
+    print_line(format_args!("{url} answers {status}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Why a server is not healthy.
 #[derive(Debug)]
-pub(crate) enum Ill {
+enum Unhealthy {
     /// Nobody listens, or nothing was said in time.
     Silent(io::Error),
-    /// What was said is not HTTP.
+    /// The response is not HTTP.
     Strange,
     /// The server says so itself: 500 and above, also that it is full.
     Failing(u16),
 }
 
-impl fmt::Display for Ill {
+impl fmt::Display for Unhealthy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Silent(error) if is_timeout(error) => f.write_str("does not answer in time"),
@@ -39,37 +51,37 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-/// Asks for the root's head, and gives the status that came within `patience`. Any answer below 500 is one
-/// of a server that is well: what is published there, and to whom, is not asked.
+/// Requests the root's header section, and returns the status that came within `timeout`. Any below 500 is that
+/// of a healthy server: what is published there, and to whom, does not matter.
 ///
 /// Of several addresses that a name stands for, the first that answers will do.
-pub(crate) fn ask(address: &Address, patience: Duration) -> Result<u16, Ill> {
-    let deadline = Instant::now() + patience;
+fn check(address: &Address, timeout: Duration) -> Result<u16, Unhealthy> {
+    let deadline = Instant::now() + timeout;
     let (host, addresses) = match address {
-        Address::Unix(path) => ("localhost".to_owned(), vec![SockAddr::unix(path).map_err(Ill::Silent)?]),
-        // Nothing is passed to one who asks.
+        Address::Unix(unix) => ("localhost".to_owned(), vec![SockAddr::unix(&unix.path).map_err(Unhealthy::Silent)?]),
+        // Nothing is passed to a client.
         Address::Passed => (String::new(), Vec::new()),
-        Address::Tcp { sockets, .. } => (address.to_string(), sockets.iter().map(|&socket| socket.into()).collect()),
+        Address::Tcp(tcp) => (address.to_string(), tcp.sockets.iter().map(|&socket| socket.into()).collect()),
     };
-    let mut ill = Ill::Silent(io::ErrorKind::AddrNotAvailable.into());
+    let mut unhealthy = Unhealthy::Silent(io::ErrorKind::AddrNotAvailable.into());
     for address in addresses {
-        match first_line(&address, &host, deadline).map_err(Ill::Silent).and_then(|line| status(&line)) {
+        match first_line(&address, &host, deadline).map_err(Unhealthy::Silent).and_then(|line| status(&line)) {
             Ok(status) if status < 500 => return Ok(status),
-            Ok(status) => ill = Ill::Failing(status),
-            Err(why) => ill = why,
+            Ok(status) => unhealthy = Unhealthy::Failing(status),
+            Err(why) => unhealthy = why,
         }
     }
-    Err(ill)
+    Err(unhealthy)
 }
 
-/// The first bytes of a reply: at least its first line, if there is one.
+/// The first bytes of a response: at least its first line, if there is one.
 fn first_line(address: &SockAddr, host: &str, deadline: Instant) -> io::Result<Vec<u8>> {
     let left = || match deadline.saturating_duration_since(Instant::now()) {
         Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
         left => Ok(left),
     };
     let mut socket = Socket::new(Domain::from(i32::from(address.family())), Type::STREAM, None)?;
-    // A unix socket whose queue is full lets one wait to be connected, for as long as to send.
+    // Connecting to a unix socket whose queue is full waits for as long as sending may.
     socket.set_write_timeout(Some(left()?))?;
     if address.is_unix() {
         socket.connect(address)?;
@@ -77,7 +89,7 @@ fn first_line(address: &SockAddr, host: &str, deadline: Instant) -> io::Result<V
         socket.connect_timeout(address, left()?)?;
     }
     socket.set_write_timeout(Some(left()?))?;
-    // Port alone, as in `9000`, is said too: a host is never empty, and the server looks no further.
+    // A port alone, as in `9000`, will do for a host: the server only wants one that is not empty.
     socket.write_all(format!("HEAD / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())?;
     let mut line = Vec::new();
     let mut piece = [0; FIRST_LINE_BYTES];
@@ -93,10 +105,10 @@ fn first_line(address: &SockAddr, host: &str, deadline: Instant) -> io::Result<V
 }
 
 /// The status in a status line.
-fn status(line: &[u8]) -> Result<u16, Ill> {
-    let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', _, b' ', status @ ..] = line else { return Err(Ill::Strange) };
+fn status(line: &[u8]) -> Result<u16, Unhealthy> {
+    let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', _, b' ', status @ ..] = line else { return Err(Unhealthy::Strange) };
     let digits = status.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-    digits.and_then(|digits| digits.parse().ok()).filter(|status| (100..600).contains(status)).ok_or(Ill::Strange)
+    digits.and_then(|digits| digits.parse().ok()).filter(|status| (100..600).contains(status)).ok_or(Unhealthy::Strange)
 }
 
 #[cfg(test)]

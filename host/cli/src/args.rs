@@ -1,0 +1,651 @@
+//! The command line, declared once: flags, their environment variables, help, the man page, the shells'
+//! completions and `docs/flags.md` all come from here.
+//!
+//! Rules: a flag that sets a limit has the name of the limit. The first paragraph of a flag's comment is its
+//! line in `-h`; `--help` has the whole comment as one paragraph.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
+use clap_complete::Shell;
+use multiclient_isolate::Claim;
+
+use crate::address::Address;
+use crate::privileges::Account;
+use crate::values::{Bound, bytes, count_or_unlimited, header, rate_or_unlimited, size, time, visible};
+
+/// Flags that `-h` shows; `--help` shows all.
+const EVERYDAY: [&str; 11] =
+    ["list", "page", "follow", "header", "cors", "rate", "max-clients", "guest", "log", "quiet", "qr"];
+
+const SHORT_HELP: &str = "\
+{about-with-newline}
+{usage-heading} {usage}
+
+{positionals}
+
+{options}
+
+Commands: inspect, export-guest, replay, isolate, health, man, completions
+Example:  multiclient ~/Videos :8080 --list --page";
+
+const ENVIRONMENT: &str = "\
+Environment:
+  Each flag has a variable: MULTICLIENT_MAX_CLIENTS=50 is --max-clients 50. Flags win over
+  variables. An empty variable counts as not set.";
+
+const NAMES: &str = "A file that has the name of a command is served as ./NAME.";
+
+/// What the program ends with.
+pub(crate) const EXIT_CODES: [(u8, &str); 4] = [
+    (0, "served to the end; identical replay; all claims hold; the server responds"),
+    (1, "could not start; the replay differs; a claim is broken; the server does not respond"),
+    (2, "wrong usage"),
+    (3, "clients were cut off; the trial of isolation is inconclusive"),
+];
+
+/// Serve files, folders and live media over HTTP, each client in a fresh sandbox
+#[derive(Debug, Parser)]
+#[command(name = "multiclient", version, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(override_usage = "multiclient [OPTIONS] <SOURCE> [URL] | multiclient <COMMAND>")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show what a guest imports and exports
+    Inspect {
+        /// Component to inspect [default: the built-in guest]
+        #[arg(value_hint = ValueHint::FilePath)]
+        guest: Option<PathBuf>,
+    },
+    /// Write the built-in guest to a file, for other hosts
+    ExportGuest {
+        /// File to write, as in multiclient-session.wasm; `-` for standard output
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: PathBuf,
+    },
+    /// Replay a recorded connection offline, and compare
+    Replay(Replay),
+    /// Test on this machine that one client cannot affect another
+    Isolate(Isolate),
+    /// Check that a server responds, with any status below 500
+    Health(Health),
+    /// Print the man page
+    Man {
+        /// Command to print the page of [default: the program]
+        #[arg(value_name = "COMMAND")]
+        of: Option<String>,
+    },
+    /// Print a script that completes commands and flags in a shell
+    Completions {
+        /// Shell to print it for
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Health {
+    /// Address of the server: PORT, :PORT, HOST:PORT, http://HOST:PORT or unix:PATH
+    #[arg(value_name = "URL", default_value = "127.0.0.1:8080", value_parser = Address::parse)]
+    pub(crate) url: Address,
+
+    /// Time that the server has to respond
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Isolate {
+    /// File or folder that the clients request [default: files made for the test]
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) source: Option<PathBuf>,
+
+    /// Run for 15 s instead of 60
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Seed of all random choices [default: the time]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// Test only this claim (repeatable)
+    #[arg(long, value_name = "CLAIM", value_delimiter = ',', value_parser = claim())]
+    pub(crate) only: Vec<Claim>,
+
+    #[command(flatten)]
+    pub(crate) guest: GuestFlags,
+
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Write a JUnit report for CI to FILE
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) junit: Option<PathBuf>,
+
+    /// Write an HTML report to FILE
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// Capsule to replay: a file that --capsules wrote
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) capsule: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) guest: GuestFlags,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// File, folder or FIFO to serve, `-` for stdin, or an FFmpeg source
+    ///
+    /// FFmpeg sources are `file:`, `pipe:`, `concat:`, `subfile` and `data:`.
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
+    source: Option<OsString>,
+
+    /// Where to listen: PORT, :PORT, HOST:PORT or unix:PATH [default: 8080]
+    ///
+    /// A port alone is open to this machine only, `:PORT` to everybody who can reach this machine; port 0 is
+    /// any free port. `unix:PATH,mode=660,owner=NAME,group=NAME` says who may connect. `systemd:` takes the
+    /// sockets of the service's socket unit.
+    #[arg(value_name = "URL", default_value = "127.0.0.1:8080", hide_default_value = true)]
+    #[arg(value_parser = Address::parse)]
+    url: Address,
+
+    #[command(flatten, next_help_heading = "Content")]
+    pub(crate) content: ContentFlags,
+
+    #[command(flatten, next_help_heading = "Live sources")]
+    pub(crate) live: LiveFlags,
+
+    #[command(flatten, next_help_heading = "Limits")]
+    pub(crate) limits: LimitFlags,
+
+    #[command(flatten, next_help_heading = "Sandbox")]
+    pub(crate) guest: GuestFlags,
+
+    #[command(flatten, next_help_heading = "Sandbox")]
+    pub(crate) sandbox: SandboxFlags,
+
+    #[command(flatten, next_help_heading = "Operation")]
+    pub(crate) operation: OperationFlags,
+}
+
+impl Serve {
+    pub(crate) fn source(&self) -> &Path {
+        Path::new(self.source.as_ref().expect("clap demands a source where there is no other command"))
+    }
+
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Address> {
+        std::iter::once(&self.url).chain(&self.operation.listen)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContentFlags {
+    /// List folders that have no `index.html`
+    ///
+    /// The list is HTML, or JSON for a client that asks for it.
+    #[arg(long)]
+    pub(crate) list: bool,
+
+    /// Give browsers a page with a player for media
+    ///
+    /// A single source has it at `/`; in a folder it is the file's URL with `?play`, and lists link to it.
+    #[arg(long)]
+    pub(crate) page: bool,
+
+    /// Follow files that are still being written
+    ///
+    /// A file modified within the last --follow-idle counts as growing: clients get what exists, then new data
+    /// as it is appended, until the file stops growing for that long or is replaced.
+    #[arg(long)]
+    pub(crate) follow: bool,
+
+    /// Consider a followed file complete after this long without growth
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    pub(crate) follow_idle: Duration,
+
+    /// Publish a single file or stream under this URL path instead of its name
+    #[arg(long = "as", value_name = "PATH")]
+    pub(crate) name: Option<String>,
+
+    /// Set the media type of a single file or stream, instead of deriving it from the name
+    #[arg(long = "type", value_name = "MIME", value_parser = visible)]
+    pub(crate) media_type: Option<String>,
+
+    /// Add a header field to every response (repeatable)
+    ///
+    /// A field is a name, a colon and a value, as in `-H 'X-Served-By: me'`.
+    #[arg(short = 'H', long = "header", value_name = "FIELD", value_parser = header)]
+    pub(crate) headers: Vec<(String, String)>,
+
+    /// Let scripts of other sites read responses
+    ///
+    /// With a value, only scripts of this origin.
+    #[arg(long, value_name = "ORIGIN", num_args = 0..=1, require_equals = true, default_missing_value = "*")]
+    #[arg(value_parser = visible)]
+    pub(crate) cors: Option<String>,
+
+    /// Respond as FFmpeg's example server does, wherever that is safe
+    #[arg(long)]
+    pub(crate) compat: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LiveFlags {
+    /// Keep this many bytes of a live source in memory
+    #[arg(long, value_name = "BYTES", default_value = "16M", value_parser = size)]
+    pub(crate) buffer: u64,
+
+    /// Start viewers at this point of a live source
+    #[arg(long, value_name = "POINT", default_value = "burst")]
+    pub(crate) join: JoinAt,
+
+    /// Start viewers this many bytes behind the live edge, with `--join burst`
+    #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = bytes)]
+    pub(crate) burst: u64,
+
+    /// Disconnect a viewer that falls this much further behind the live edge than where it joined
+    ///
+    /// At least 2M, whatever is given: that much may arrive at once.
+    #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = size)]
+    pub(crate) lag: u64,
+
+    /// Pause the writer while the buffer is full and nobody watches, instead of dropping the oldest bytes
+    #[arg(long)]
+    pub(crate) hold: bool,
+
+    /// Disconnect clients that have waited this long for a live or growing source
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    pub(crate) source_timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LimitFlags {
+    /// Bytes per second for each client
+    #[arg(long, value_name = "BYTES", default_value = "unlimited", value_parser = rate_or_unlimited)]
+    pub(crate) rate: Bound<u64>,
+
+    /// Clients at once
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = value_parser!(u32).range(1..=100_000))]
+    pub(crate) max_clients: u32,
+
+    /// Clients at once from one address, or `unlimited`
+    ///
+    /// An IPv6 /64 counts as one address. 127.0.0.1 and ::1 are not limited.
+    #[arg(long, value_name = "N", default_value = "128", value_parser = count_or_unlimited)]
+    pub(crate) per_address: Bound<u32>,
+
+    /// Clients beyond --max-clients that still get a response, which says that the server is full
+    #[arg(long, value_name = "N", default_value = "16", value_parser = value_parser!(u32).range(0..=10_000))]
+    pub(crate) reserve: u32,
+
+    /// Block an address for 10 s after this many of its connections have failed their guest; `unlimited`: never
+    ///
+    /// Failures count together if each comes within 10 s of the last. 127.0.0.1 and ::1 are never blocked.
+    #[arg(long, value_name = "N", default_value = "8", value_parser = count_or_unlimited)]
+    pub(crate) faults: Bound<u32>,
+
+    /// Memory of one guest
+    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = size)]
+    pub(crate) memory: u64,
+
+    /// CPU time of a guest for one event
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = time)]
+    pub(crate) cpu: Duration,
+
+    /// CPU time that a guest may use without sending or receiving a byte
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
+    pub(crate) idle_cpu: Duration,
+
+    /// Disconnect a client that takes this long to send a header section
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(crate) header_timeout: Duration,
+
+    /// Disconnect a client that is silent for this long between requests
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    pub(crate) idle_timeout: Duration,
+
+    /// Disconnect a client that accepts no data for this long while a response is pending
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    pub(crate) stall_timeout: Duration,
+
+    /// Requests on one connection
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = value_parser!(u32).range(1..))]
+    pub(crate) max_exchanges: u32,
+
+    /// Actions per guest call; the contract promises 64
+    #[arg(long, value_name = "N", default_value = "64", value_parser = value_parser!(u32).range(64..=100_000))]
+    pub(crate) max_actions: u32,
+
+    /// Bytes per `send` action
+    #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = size)]
+    pub(crate) max_send: u64,
+
+    /// Bytes for one client that may wait in the kernel before they are on the wire
+    #[arg(long, value_name = "BYTES", default_value = "256K", value_parser = size)]
+    pub(crate) unsent: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GuestFlags {
+    /// Run this component instead of the built-in guest
+    ///
+    /// It exports `multiclient:session/handler`, and may import an empty WASI 0.2.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) guest: Option<PathBuf>,
+
+    /// Grant that guest more than an empty WASI (repeatable)
+    #[arg(long, value_name = "GRANT", value_delimiter = ',', requires = "guest")]
+    pub(crate) allow: Vec<Allow>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SandboxFlags {
+    /// Load the file of --guest again for new clients when it changes
+    ///
+    /// SIGHUP does so at any time.
+    #[arg(long)]
+    pub(crate) watch: bool,
+
+    /// Record each session that fails into this folder
+    ///
+    /// Replay the files with `multiclient replay`. At most 1000 files, readable by you alone.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) capsules: Option<PathBuf>,
+
+    /// Record all sessions, not only those that fail
+    #[arg(long)]
+    pub(crate) record: bool,
+
+    /// Keep passwords, cookies and queries in capsules instead of redacting them
+    #[arg(long)]
+    pub(crate) capsule_secrets: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OperationFlags {
+    /// Listen on this address, too (repeatable; in the variable, separated by `;`)
+    #[arg(long, value_name = "URL", value_parser = Address::parse, value_delimiter = ';')]
+    listen: Vec<Address>,
+
+    /// Print a QR code of the URL, for a phone
+    #[arg(long)]
+    pub(crate) qr: bool,
+
+    /// Log as text, json, combined or off
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log: LogFormat,
+
+    /// Append the log to FILE instead of standard error
+    ///
+    /// SIGHUP and SIGUSR1 reopen it, for log rotation.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) log_file: Option<PathBuf>,
+
+    /// Log where in its guest a session failed
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+
+    /// Print nothing but errors and the log
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    /// Write the process ID to FILE while the server runs
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) pid_file: Option<PathBuf>,
+
+    /// Run as this user, once the addresses are bound
+    ///
+    /// For a server that root starts, to listen on port 80. Without a group, the user's own groups.
+    #[arg(long, value_name = "USER[:GROUP]", value_parser = Account::parse, value_hint = ValueHint::Username)]
+    pub(crate) user: Option<Account>,
+
+    /// Give clients this long to finish on SIGTERM or Ctrl-C
+    ///
+    /// A second signal cuts them off.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(crate) drain: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Allow {
+    /// Read the time
+    Clocks,
+    /// Get random numbers
+    Random,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum JoinAt {
+    /// The oldest byte that is kept
+    Start,
+    /// The live edge
+    Edge,
+    /// `--burst` bytes behind the live edge
+    Burst,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One line for each request and each failed session
+    Text,
+    /// One JSON object for each request and each connection
+    Json,
+    /// One line for each request, in the format of Apache and nginx
+    Combined,
+    /// No log
+    Off,
+}
+
+/// Which help is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Help {
+    /// One screen.
+    Short,
+    /// Everything.
+    Long,
+}
+
+impl Help {
+    fn wanted(arguments: &[OsString]) -> Self {
+        let is_long = |argument: &OsString| argument == "--help";
+        match arguments.get(1).is_some_and(|first| first == "help") || arguments.iter().any(is_long) {
+            true => Self::Long,
+            false => Self::Short,
+        }
+    }
+}
+
+/// Reads the command line and the environment.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, clap::Error> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut command = command(Help::wanted(&arguments));
+    let mut matches = command.try_get_matches_from_mut(arguments)?;
+    Arguments::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
+}
+
+/// The declaration, complete.
+pub(crate) fn command(help: Help) -> clap::Command {
+    let command = with_rules(Arguments::command(), help);
+    match help {
+        // The line of --log names its values.
+        Help::Short => command.help_template(SHORT_HELP).mut_arg("log", |log| log.hide_possible_values(true)),
+        Help::Long => command.after_long_help(after_help()),
+    }
+}
+
+fn after_help() -> String {
+    let exit_codes: Vec<_> = EXIT_CODES.iter().map(|(code, meaning)| format!("  {code}  {meaning}")).collect();
+    format!("{ENVIRONMENT}\n\nExit codes:\n{}\n\n{NAMES}", exit_codes.join("\n"))
+}
+
+/// What holds for all flags of all commands.
+fn with_rules(command: clap::Command, help: Help) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        let arg = in_one_paragraph(arg);
+        match arg.get_long() {
+            Some(long) => {
+                let variable = variable(long);
+                let is_hidden = help == Help::Short && !EVERYDAY.contains(&long);
+                with_environment(arg, variable, |variable| env::var_os(variable)).hide_short_help(is_hidden)
+            }
+            None => arg,
+        }
+    });
+    command.mut_subcommands(|command| {
+        let everything = with_rules(command, help);
+        // They have few flags.
+        everything.mut_args(|arg| arg.hide_short_help(false))
+    })
+}
+
+/// The environment variable of a flag.
+pub(crate) fn variable(long: &str) -> String {
+    format!("MULTICLIENT_{}", long.replace('-', "_").to_uppercase())
+}
+
+/// A flag that can be set by its variable. An empty one, as compose files make them, is none.
+fn with_environment(arg: clap::Arg, variable: String, get: impl Fn(&OsStr) -> Option<OsString>) -> clap::Arg {
+    let arg = match arg.get_action() {
+        ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
+        _ => arg,
+    };
+    if get(OsStr::new(&variable)).is_some_and(|value| value.is_empty()) {
+        return arg;
+    }
+    arg.env(variable).hide_env(true)
+}
+
+/// Joins the paragraphs of a flag's comment. `-h` shows the first.
+fn in_one_paragraph(arg: clap::Arg) -> clap::Arg {
+    match paragraph(&arg) {
+        Some(paragraph) if arg.get_long_help().is_some() => arg.long_help(paragraph),
+        _ => arg,
+    }
+}
+
+/// All that there is to say about a flag.
+pub(crate) fn paragraph(arg: &clap::Arg) -> Option<String> {
+    let (first, all) = (arg.get_help()?.to_string(), arg.get_long_help().map(ToString::to_string));
+    let rest = all.as_deref().and_then(|all| all.split_once("\n\n")).map(|(_, rest)| rest.replace('\n', " "));
+    Some(match rest {
+        Some(rest) => format!("{first}. {rest}"),
+        None => all.unwrap_or(first),
+    })
+}
+
+fn claim() -> impl TypedValueParser<Value = Claim> {
+    PossibleValuesParser::new(Claim::ALL.map(Claim::name)).map(|name| {
+        let named = Claim::ALL.into_iter().find(|claim| claim.name() == name);
+        named.expect("clap takes the names of claims only")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines_of(help: Help) -> Vec<String> {
+        let mut command = command(help).term_width(80);
+        let text = match help {
+            Help::Short => command.render_help(),
+            Help::Long => command.render_long_help(),
+        };
+        text.to_string().trim_end().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_declaration_is_consistent() {
+        command(Help::Long).debug_assert();
+    }
+
+    #[test]
+    fn the_short_help_fits_a_screen_and_no_line_wraps() {
+        let lines = lines_of(Help::Short);
+        let text = lines.join("\n");
+        // The prompt wants a line, too.
+        assert!(lines.len() <= 23, "{} lines:\n{text}", lines.len());
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{text}");
+        for flag in EVERYDAY {
+            assert!(text.contains(&format!("--{flag}")), "--{flag} is missing:\n{text}");
+        }
+        assert!(!text.contains("--idle-cpu"), "{text}");
+    }
+
+    #[test]
+    fn the_long_help_has_a_paragraph_for_each_flag_and_the_rule_of_the_environment_once() {
+        let text = lines_of(Help::Long).join("\n");
+        for arg in command(Help::Long).get_arguments() {
+            let name = arg.get_long().map_or(String::new(), |long| format!("--{long}"));
+            assert!(text.contains(&name), "{name} is missing:\n{text}");
+            let help = arg.get_long_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!help.contains("\n\n"), "{name} has more than a paragraph: {help}");
+        }
+        assert_eq!(text.matches("MULTICLIENT_").count(), 1, "it has an example:\n{text}");
+    }
+
+    /// Commands and their flags, each with its variable.
+    fn variables(command: &clap::Command) -> Vec<(String, Option<String>)> {
+        let of = |arg: &clap::Arg| {
+            let set = arg.get_env().map(|variable| variable.to_string_lossy().into_owned());
+            arg.get_long().map(|long| (long.to_owned(), set))
+        };
+        let own = command.get_arguments().filter_map(of);
+        own.chain(command.get_subcommands().flat_map(variables)).collect()
+    }
+
+    #[test]
+    fn each_flag_has_its_variable() {
+        let all = variables(&command(Help::Long));
+        assert!(all.len() > 40, "{all:?}");
+        for (long, set) in all {
+            assert_eq!(set, Some(format!("MULTICLIENT_{}", long.replace('-', "_").to_uppercase())));
+        }
+    }
+
+    #[test]
+    fn an_empty_variable_is_none() {
+        let with = |value: &'static str| {
+            let arg = clap::Arg::new("rate").long("rate").action(ArgAction::Set);
+            with_environment(arg, "MULTICLIENT_RATE".to_owned(), |_| Some(value.into()))
+        };
+        assert!(with("").get_env().is_none());
+        assert!(with("2M").get_env().is_some());
+    }
+
+    fn serve(arguments: &[&str]) -> Result<Serve, clap::Error> {
+        let program = ["multiclient"].iter().chain(arguments).map(OsString::from);
+        parse(program).map(|arguments| arguments.serve)
+    }
+
+    #[test]
+    fn limits_can_be_lifted_where_it_makes_sense() {
+        let lifted = ["a", "--rate", "unlimited", "--per-address", "unlimited", "--faults", "unlimited"];
+        let limits = serve(&lifted).expect("it is right").limits;
+        assert_eq!((limits.rate, limits.per_address, limits.faults), (Bound(None), Bound(None), Bound(None)));
+        assert!(serve(&["a", "--max-clients", "unlimited"]).is_err());
+        assert!(serve(&["a", "--memory", "unlimited"]).is_err());
+    }
+
+    #[test]
+    fn several_addresses_are_given_one_by_one_or_in_a_list() {
+        let flags = serve(&["a", "0", "--listen", "9000;unix:m.sock,mode=660", "--listen", ":9001"]);
+        let urls: Vec<_> = flags.expect("it is right").addresses().map(ToString::to_string).collect();
+        assert_eq!(urls, ["0", "9000", "unix:m.sock", ":9001"]);
+    }
+}

@@ -1,0 +1,118 @@
+//! `multiclient isolate`.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use multiclient::{Guest, Sources};
+use multiclient_isolate::{Outcome, Pace, Plan, Progress, Report, prove};
+
+use crate::args::Isolate;
+use crate::failure::Failure;
+use crate::options::{grants, limits_of_one};
+use crate::output::{Status, print, print_line, report};
+use crate::startup::raise_descriptor_limit;
+
+/// Exit code where nothing was shown, or what was shown could not be told.
+const INCONCLUSIVE: u8 = 3;
+
+/// Runs the trial of isolation on this machine.
+pub(crate) fn isolate(flags: &Isolate) -> Result<ExitCode, Failure> {
+    raise_descriptor_limit();
+    let plan = plan(flags)?;
+    let files = report_files(flags)?;
+    let status = Status::new();
+    // What cannot be printed stops nothing, but is told at the end.
+    let mut printed = Ok(());
+    let outcome = prove(&plan, &mut |progress| match progress {
+        Progress::Trying(claim) => status.show(format_args!("{}: {}", claim.sentence(), claim.attack())),
+        Progress::Tried(outcome) => {
+            status.clear();
+            let told = tell(flags, outcome);
+            printed = std::mem::replace(&mut printed, Ok(())).and(told);
+        }
+    });
+    let report = outcome.map_err(Failure::host)?;
+    printed?;
+    match flags.json {
+        true => print(format!("{}\n", report.json().trim_end()).as_bytes())?,
+        false => print_line(format_args!("{}", report.line()))?,
+    }
+    let exit_code = match (write(files, &report), report.exit_code()) {
+        (Err(failure), 0) => {
+            self::report(format_args!("{failure}"));
+            INCONCLUSIVE
+        }
+        (Err(failure), exit_code) => {
+            self::report(format_args!("{failure}"));
+            exit_code
+        }
+        (Ok(()), exit_code) => exit_code,
+    };
+    Ok(ExitCode::from(exit_code))
+}
+
+/// With `--json`, standard output has the report and nothing else.
+fn tell(flags: &Isolate, outcome: &Outcome) -> Result<(), Failure> {
+    if flags.json {
+        report(format_args!("{}", outcome.line()));
+        return Ok(());
+    }
+    print_line(format_args!("{}", outcome.line()))
+}
+
+fn plan(flags: &Isolate) -> Result<Plan, Failure> {
+    if let Some(source) = &flags.source {
+        Sources::at(source).map_err(|error| Failure::source(&error))?;
+    }
+    let guest = match &flags.guest.guest {
+        Some(path) => {
+            let component = std::fs::read(path).map_err(|error| Failure::unreadable(path, &error))?;
+            let grants = grants(&flags.guest);
+            // What is wrong with it is said here; for the trial it is compiled again.
+            let compiled = Guest::custom(component.clone(), limits_of_one(), &grants);
+            compiled.map_err(|error| Failure::guest(path, &error))?;
+            Some((component, grants))
+        }
+        None => None,
+    };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Ok(Plan {
+        source: flags.source.clone(),
+        guest,
+        only: flags.only.clone(),
+        pace: if flags.quick { Pace::Quick } else { Pace::Thorough },
+        seed: flags.seed.unwrap_or(now.as_secs()),
+        ..Plan::default()
+    })
+}
+
+/// A report that is to be written: where, and how it is made.
+struct ReportFile<'a> {
+    path: &'a Path,
+    file: File,
+    render: fn(&Report) -> String,
+}
+
+/// Opens the files for reports. A minute later would be too late to find out that they cannot be written.
+fn report_files(flags: &Isolate) -> Result<Vec<ReportFile<'_>>, Failure> {
+    let junit = flags.junit.as_deref().map(|path| (path, Report::junit as fn(&Report) -> String));
+    let html = flags.html.as_deref().map(|path| (path, Report::html as fn(&Report) -> String));
+    let open = |(path, render)| match File::create(path) {
+        Ok(file) => Ok(ReportFile { path, file, render }),
+        Err(error) => Err(Failure::unwritable(path, &error)),
+    };
+    junit.into_iter().chain(html).map(open).collect()
+}
+
+/// Writes all reports; the first failure is told.
+fn write(files: Vec<ReportFile<'_>>, report: &Report) -> Result<(), Failure> {
+    let mut result = Ok(());
+    for ReportFile { path, mut file, render } in files {
+        let written = file.write_all(render(report).as_bytes());
+        result = result.and(written.map_err(|error| Failure::unwritable(path, &error)));
+    }
+    result
+}

@@ -1,0 +1,19 @@
+//! One command of the program in each file.
+
+mod completions;
+mod export_guest;
+mod health;
+mod inspect;
+mod isolate;
+mod man;
+mod replay;
+mod serve;
+
+pub(crate) use completions::completions;
+pub(crate) use export_guest::export_guest;
+pub(crate) use health::health;
+pub(crate) use inspect::inspect;
+pub(crate) use isolate::isolate;
+pub(crate) use man::man;
+pub(crate) use replay::replay;
+pub(crate) use serve::serve;

@@ -1,0 +1,99 @@
+//! Loads guests: the one of `--guest`, or the built-in one, for as many clients as there is room for.
+
+use multiclient::{Guest, GuestError, Limits};
+use rustix::process::{Resource, getrlimit};
+
+use crate::args::GuestFlags;
+use crate::failure::Failure;
+use crate::options;
+
+/// What a guest is called where it has no file.
+const BUILT_IN: &str = "built in";
+
+/// What a guest is called at start.
+pub(crate) fn name(flags: &GuestFlags) -> String {
+    flags.guest.as_ref().map_or(BUILT_IN.to_owned(), |path| path.display().to_string())
+}
+
+/// Loads the guest that the flags say.
+pub(crate) fn load(flags: &GuestFlags, limits: Limits) -> Result<Guest, Failure> {
+    try_load(flags, &limits)?.map_err(|error| failure(flags, &error))
+}
+
+/// Fails outright where there is no such file.
+fn try_load(flags: &GuestFlags, limits: &Limits) -> Result<Result<Guest, GuestError>, Failure> {
+    let Some(path) = &flags.guest else { return Ok(Guest::built_in(limits.clone())) };
+    let component = std::fs::read(path).map_err(|error| Failure::unreadable(path, &error))?;
+    Ok(Guest::custom(component, limits.clone(), &options::grants(flags)))
+}
+
+fn failure(flags: &GuestFlags, error: &GuestError) -> Failure {
+    match &flags.guest {
+        Some(path) => Failure::guest(path, error),
+        None => Failure::host(error),
+    }
+}
+
+/// Clients that a server is started for at least, where the address space is short.
+const FEWEST_CLIENTS: u32 = 8;
+
+/// Loads the guest for as many clients as the address space has room for: as many as the limits say, or else
+/// half of them, and so on. The guest knows how many.
+///
+/// Each client has a slot of 16 MiB of addresses, or of the memory that the operator allows a guest.
+pub(crate) fn load_fitting(flags: &GuestFlags, mut limits: Limits) -> Result<Guest, Failure> {
+    let fewest = FEWEST_CLIENTS.min(limits.max_clients);
+    let asked = limits.max_clients;
+    loop {
+        let error = match try_load(flags, &limits)? {
+            Ok(_) if !has_room_beside() => GuestError::Host("no room for threads and files".to_owned()),
+            // A guest that will be replaced needs as much again for the new one.
+            Ok(guest) if limits.max_clients < asked && flags.guest.is_some() && limits.max_clients > fewest => {
+                drop(guest);
+                halve(&mut limits, fewest);
+                return load(flags, limits).and_then(check_memory);
+            }
+            Ok(guest) => return check_memory(guest),
+            Err(error @ GuestError::Host(_)) => error,
+            Err(error) => return Err(failure(flags, &error)),
+        };
+        if limits.max_clients <= fewest {
+            return Err(Failure::address_space(&error, fewest));
+        }
+        halve(&mut limits, fewest);
+    }
+}
+
+fn halve(limits: &mut Limits, fewest: u32) {
+    limits.max_clients = (limits.max_clients / 2).max(fewest);
+    limits.reserve = limits.reserve.min(limits.max_clients / 4);
+}
+
+/// Whether there is address space left beside the guest's, for threads and their stacks, and for what is read
+/// and sent: 256 MiB.
+fn has_room_beside() -> bool {
+    // In pieces, because the kernel refuses a single one that is larger than the memory of the machine; of a
+    // size that leaves glibc's thresholds as they are.
+    const PIECES: usize = 4;
+    const PIECE_BYTES: usize = 64 << 20;
+    let mut room: [Vec<u8>; PIECES] = Default::default();
+    let is_there = room.iter_mut().all(|piece| piece.try_reserve_exact(PIECE_BYTES).is_ok());
+    // An allocation that nobody looks at might be left out.
+    std::hint::black_box(&room);
+    is_there
+}
+
+/// Whether an operator has set a limit on address space, as a reason for a failure.
+pub(crate) fn is_address_space_limited() -> bool {
+    getrlimit(Resource::As).current.is_some()
+}
+
+/// Refuses a guest that could not even start within its limit.
+pub(crate) fn check_memory(guest: Guest) -> Result<Guest, Failure> {
+    let (needs, allowed) = (guest.inspect().memory, guest.limits().memory);
+    // Its tables count, too.
+    match needs >= allowed {
+        true => Err(Failure::memory(allowed, needs)),
+        false => Ok(guest),
+    }
+}

@@ -1,0 +1,74 @@
+//! What the program prints: answers on standard output, everything else on standard error.
+//!
+//! Rule: an answer that cannot be written fails the command. What goes to standard error is for whoever
+//! reads it; nothing depends on that, and a running server never waits for it.
+
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use crate::failure::Failure;
+
+/// How long a running server waits for whoever reads standard error.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Prints an answer as it is. `println` would panic where this fails.
+pub(crate) fn print(answer: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(answer).and_then(|()| stdout.flush()).map_err(|error| Failure::output(&error))
+}
+
+/// Prints a line of an answer.
+pub(crate) fn print_line(line: fmt::Arguments<'_>) -> Result<(), Failure> {
+    print(format!("{line}\n").as_bytes())
+}
+
+/// Prints what clap has to say: help and the version are answers, errors are not.
+pub(crate) fn print_clap(error: &clap::Error) -> Result<(), Failure> {
+    match error.print().and_then(|()| io::stdout().flush()) {
+        Err(error) => Err(Failure::output(&error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Prints a line to standard error.
+pub(crate) fn report(line: fmt::Arguments<'_>) {
+    // In one piece: the log may be writing too.
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// Prints a line to standard error while the server runs or stops.
+pub(crate) fn report_in_passing(line: String) {
+    let (done, wait) = mpsc::channel();
+    let printer = thread::Builder::new().name("report".into()).spawn(move || {
+        report(format_args!("{line}"));
+        // Nobody waits any more when it took too long.
+        let _ = done.send(());
+    });
+    if printer.is_ok() {
+        let _ = wait.recv_timeout(PATIENCE);
+    }
+}
+
+/// A line on the terminal that says what is going on, until it is replaced. Nowhere else.
+pub(crate) struct Status {
+    is_terminal: bool,
+}
+
+impl Status {
+    pub(crate) fn new() -> Self {
+        Self { is_terminal: io::stderr().is_terminal() }
+    }
+
+    pub(crate) fn show(&self, text: fmt::Arguments<'_>) {
+        if self.is_terminal {
+            let _ = write!(io::stderr(), "{text}");
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.show(format_args!("\r\x1b[2K"));
+    }
+}
