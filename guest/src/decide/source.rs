@@ -101,6 +101,9 @@ impl Source {
         if self.is_whole() {
             return range::wanted(value, self.facts.window.end);
         }
+        if self.is_live() {
+            return Wanted::Whole;
+        }
         range::within_window(value, self.facts.window).map_or(Wanted::Whole, Wanted::Part)
     }
 
@@ -123,6 +126,12 @@ impl Source {
     /// last part of a live source that has ended.
     fn is_whole(&self) -> bool {
         self.facts.window.is_final && self.facts.window.start == 0
+    }
+
+    /// Whether it is live input: nothing identifies it or its time. Each client's stream begins elsewhere and
+    /// may begin with a header of its own, so that an offset means something different to each.
+    fn is_live(&self) -> bool {
+        self.facts.version.is_empty() && self.facts.modified.is_none()
     }
 
     /// Writes the fields that 200 and 304 have in common (RFC 9110 section 15.4.5).

@@ -12,12 +12,21 @@ fn last(start: u64, end: u64) -> Window {
     Window { start, end, is_final: true }
 }
 
-/// A host with one source, `/live.ts`, that goes through these windows.
-fn host(windows: &[Window]) -> Host {
+/// A source that goes through these windows.
+fn source(windows: &[Window]) -> Source {
     let (first, growth) = windows.split_first().expect("a source has a window");
     let end = windows.iter().map(|window| window.end).max().expect("a source has a window");
     let mut source = Source { growth: growth.to_vec(), ..file(&pattern(end)) };
     source.facts.window = *first;
+    source
+}
+
+/// A host with one source, `/live.ts`, that goes through these windows.
+fn host(windows: &[Window]) -> Host {
+    host_of(source(windows))
+}
+
+fn host_of(source: Source) -> Host {
     let mut host = Host::default();
     host.publish("live.ts", source);
     host
@@ -104,6 +113,18 @@ fn a_part_in_the_window_can_be_requested_before_the_size_is_known() {
     }
     let conditional = get("/live.ts", "Range: bytes=10-19\r\nIf-Range: \"v20\"\r\n");
     assert_eq!(response_of(&host, &conditional).status, 200);
+}
+
+#[test]
+fn live_input_has_no_parts() {
+    let mut source = source(&[window(0, 20), last(0, 20)]);
+    (source.facts.modified, source.facts.version) = (None, String::new());
+    let live = host_of(source);
+    for value in ["0-", "0-9", "-5"] {
+        let response = response_of(&live, &get("/live.ts", &format!("Range: bytes={value}\r\n")));
+        assert_eq!((response.status, response.field("Content-Range")), (200, None), "{value}");
+        assert_eq!(response.body, pattern(20), "{value}");
+    }
 }
 
 #[test]

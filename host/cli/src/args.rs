@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
+use clap::builder::{BoolishValueParser, PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
 use clap_complete::Shell;
 use multiclient_isolate::Claim;
@@ -267,6 +267,13 @@ pub(crate) struct LiveFlags {
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = size)]
     pub(crate) lag: u64,
 
+    /// Find where viewers may join a live source with this component, or `off`
+    ///
+    /// It exports `multiclient:index/marks` and imports nothing. Without an index, a viewer begins at any byte.
+    /// Default: the built-in index.
+    #[arg(long, value_name = "FILE|off", value_parser = index_from(), value_hint = ValueHint::FilePath)]
+    pub(crate) index: Option<IndexFrom>,
+
     /// Pause the writer while the buffer is full and nobody watches, instead of dropping the oldest bytes
     #[arg(long)]
     pub(crate) hold: bool,
@@ -439,6 +446,14 @@ pub(crate) enum Allow {
     Random,
 }
 
+/// Where the index of live sources comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum IndexFrom {
+    /// Nowhere. A file of that name is written `./off`.
+    Off,
+    File(PathBuf),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum JoinAt {
     /// The oldest byte that is kept
@@ -556,6 +571,10 @@ pub(crate) fn paragraph(arg: &clap::Arg) -> Option<String> {
         Some(rest) => format!("{first}. {rest}"),
         None => all.unwrap_or(first),
     })
+}
+
+fn index_from() -> impl TypedValueParser<Value = IndexFrom> {
+    PathBufValueParser::new().map(|path| if path.as_os_str() == "off" { IndexFrom::Off } else { IndexFrom::File(path) })
 }
 
 fn claim() -> impl TypedValueParser<Value = Claim> {

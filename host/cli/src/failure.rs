@@ -117,6 +117,19 @@ impl Failure {
         }
     }
 
+    /// A component that cannot be the index of live sources.
+    pub(crate) fn index(path: &Path, error: &GuestError) -> Self {
+        let failure = Self::new(format!("{} cannot be an index: {error}", path.display()));
+        match error {
+            GuestError::NotAnIndex(_) => failure.next("`wit/index/index.wit` says what an index exports"),
+            GuestError::NotAComponent(_) => {
+                failure.next("an index is a component, not a core module: build it for `wasm32-wasip2`")
+            }
+            GuestError::Host(_) => Self::new(error.to_string()),
+            _ => failure,
+        }
+    }
+
     /// Nobody has passed a socket.
     pub(crate) fn nothing_passed() -> Self {
         Self::new("systemd has passed no sockets")

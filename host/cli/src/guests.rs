@@ -1,9 +1,10 @@
-//! Loads guests: the one of `--guest`, or the built-in one, for as many clients as there is room for.
+//! Loads guests: the one of `--guest`, or the built-in one, for as many clients as there is room for; and the
+//! index of `--index`.
 
-use multiclient::{Guest, GuestError, Limits};
+use multiclient::{Guest, GuestError, Index, Limits, Server};
 use rustix::process::{Resource, getrlimit};
 
-use crate::args::GuestFlags;
+use crate::args::{GuestFlags, IndexFrom, LiveFlags};
 use crate::failure::Failure;
 use crate::options;
 
@@ -86,6 +87,19 @@ fn has_room_beside() -> bool {
 /// Whether an operator has set a limit on address space, as a reason for a failure.
 pub(crate) fn is_address_space_limited() -> bool {
     getrlimit(Resource::As).current.is_some()
+}
+
+/// The server with the index of live sources that the flags say.
+pub(crate) fn with_index(server: Server, flags: &LiveFlags) -> Result<Server, Failure> {
+    match &flags.index {
+        None => Ok(server),
+        Some(IndexFrom::Off) => Ok(server.without_index()),
+        Some(IndexFrom::File(path)) => {
+            let component = std::fs::read(path).map_err(|error| Failure::unreadable(path, &error))?;
+            let index = Index::custom(component).map_err(|error| Failure::index(path, &error))?;
+            Ok(server.index(index))
+        }
+    }
 }
 
 /// Refuses a guest that could not even start within its limit.

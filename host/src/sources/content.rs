@@ -71,6 +71,12 @@ impl Content {
         content
     }
 
+    /// Says when it last changed: a file that grows has such a time, and a live source has none.
+    pub(super) fn modified_as(mut self, stat: &Stat) -> Self {
+        self.modified = modified(stat);
+        self
+    }
+
     /// A regular file as it is now: its bytes, the time of its last change, and a version. One that the
     /// kernel makes up while it is read (beneath `/proc` and `/sys`) is read now, and has neither.
     ///

@@ -82,7 +82,7 @@ impl File {
         let grown = Instant::now().checked_sub(age(stat).unwrap_or_default()).unwrap_or_else(Instant::now);
         Self {
             file: Arc::clone(file),
-            content: Arc::new(Content::boundless(Arc::clone(file), medium)),
+            content: Arc::new(Content::boundless(Arc::clone(file), medium).modified_as(stat)),
             progress: watch::Sender::new(Progress { window, failed: None }),
             grown: Mutex::new(grown),
         }

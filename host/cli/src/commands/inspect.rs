@@ -5,19 +5,26 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use multiclient::journal::Size;
-use multiclient::{Guest, Inspection};
+use multiclient::{Guest, Index, Inspection};
 
 use crate::failure::Failure;
 use crate::options::limits_of_one;
 use crate::output::print;
 
-/// Prints what a guest imports and exports, and whether it can serve.
+/// What a component without imports imports.
+const NOTHING: &str = "nothing: it can compute, and do nothing else";
+
+/// Prints what a guest imports and exports, and whether it can serve; of what is built in, the index as well.
 pub(crate) fn inspect(path: Option<&Path>) -> Result<ExitCode, Failure> {
-    let (inspection, name) = match path {
-        Some(path) => (read(path)?, path.display().to_string()),
-        None => (Guest::built_in(limits_of_one()).map_err(Failure::host)?.inspect(), "built in".to_owned()),
+    let text = match path {
+        Some(path) => describe(&read(path)?, &path.display().to_string()),
+        None => {
+            let guest = Guest::built_in(limits_of_one()).map_err(Failure::host)?;
+            let index = Index::built_in().map_err(Failure::host)?;
+            format!("{}\n{}", describe(&guest.inspect(), "built in"), describe_index(&index))
+        }
     };
-    print(describe(&inspection, &name).as_bytes())?;
+    print(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -26,12 +33,23 @@ fn read(path: &Path) -> Result<Inspection, Failure> {
     Inspection::of(&component).map_err(|error| Failure::guest(path, &error))
 }
 
+/// An index that is loaded has the one export of its contract, and no imports: one that has any is refused.
+fn describe_index(index: &Index) -> String {
+    let size = Size(index.component().len() as u64);
+    format!(
+        "index    built in, {size}, sha256 {}\n\
+         imports  {NOTHING}\n\
+         exports  multiclient:index/marks@0.1.0\n",
+        index.sha256()
+    )
+}
+
 fn describe(inspection: &Inspection, name: &str) -> String {
     let Inspection { imports, exports, sha256, bytes, memory, unfit, .. } = inspection;
     let mut text = format!("guest    {name}, {}, sha256 {sha256}\n", Size(*bytes));
     text += &format!("memory   {} at start\n", Size(*memory));
     if imports.is_empty() {
-        text += "imports  nothing: it can compute, and do nothing else\n";
+        text += &format!("imports  {NOTHING}\n");
     }
     // Writing into a string cannot fail.
     for import in imports {

@@ -55,6 +55,7 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     let guest_line = guest_line(&guests::name(&flags.guest), &guest.inspect());
     let introduction = Introduction::new(flags, &sources, guest_line, &limits);
     let mut server = Server::new(guest, sources).settings(options::settings(flags)).journal(log.journal());
+    server = guests::with_index(server, &flags.live)?;
     if let Some(capsules) = options::capsules(flags)? {
         server = server.capsules(capsules);
     }

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -95,17 +96,17 @@ impl Joins {
         self.header.is_some()
     }
 
-    /// The oldest place from `start` on.
-    pub(super) fn oldest(&self, start: u64) -> Option<Beginning> {
-        let join = self.places.iter().find(|join| join.offset >= start);
-        self.beginning(join.or(self.newest.as_ref().filter(|join| join.offset >= start))?)
+    /// The oldest place within these offsets.
+    pub(super) fn oldest(&self, offsets: &RangeInclusive<u64>) -> Option<Beginning> {
+        let mut within = self.places.iter().chain(&self.newest).filter(|join| offsets.contains(&join.offset));
+        within.find_map(|join| self.beginning(join))
     }
 
-    /// The newest place from `start` up to `end`.
-    pub(super) fn newest(&self, start: u64, end: u64) -> Option<Beginning> {
-        let within = |join: &&Join| (start..=end).contains(&join.offset);
-        let join = self.newest.as_ref().filter(within);
-        self.beginning(join.or_else(|| self.places.iter().rev().find(within))?)
+    /// The newest place within these offsets.
+    pub(super) fn newest(&self, offsets: &RangeInclusive<u64>) -> Option<Beginning> {
+        let newest_first = self.newest.iter().chain(self.places.iter().rev());
+        let mut within = newest_first.filter(|join| offsets.contains(&join.offset));
+        within.find_map(|join| self.beginning(join))
     }
 
     /// Where the stream that has the byte at `offset` ends, if it has ended.
@@ -167,18 +168,19 @@ mod tests {
     #[test]
     fn a_viewer_begins_where_it_was_asked_to_and_a_header_fits() {
         let joins = joins(10, &[5, 10_000, 20_000, 30_000]);
-        assert_eq!(at(joins.oldest(0)), None, "the header does not fit before it");
-        assert_eq!(at(joins.oldest(6)), Some(10_000));
-        assert_eq!(at(joins.newest(0, 29_999)), Some(20_000));
-        assert_eq!(at(joins.newest(0, 30_000)), Some(30_000));
-        assert_eq!(at(joins.newest(30_001, 40_000)), None);
+        assert_eq!(at(joins.oldest(&(0..=9_999))), None, "the header does not fit before it");
+        assert_eq!(at(joins.oldest(&(0..=40_000))), Some(10_000));
+        assert_eq!(at(joins.oldest(&(10_001..=40_000))), Some(20_000));
+        assert_eq!(at(joins.newest(&(0..=29_999))), Some(20_000));
+        assert_eq!(at(joins.newest(&(0..=30_000))), Some(30_000));
+        assert_eq!(at(joins.newest(&(30_001..=40_000))), None);
     }
 
     #[test]
     fn a_viewers_stream_is_header_preface_and_source() {
         let memory = Arc::new(content::memory(c"live").expect("there is memory"));
         content::write_all(&memory, b"0123456789abcdefghij", 0).expect("there is room");
-        let beginning = joins(3, &[15]).newest(0, 20).expect("there is a place");
+        let beginning = joins(3, &[15]).newest(&(0..=20)).expect("there is a place");
         assert_eq!(beginning.start(), 10);
         let content = beginning.content(&memory).expect("it can be composed");
         let mut bytes = [0; 10];
@@ -191,7 +193,7 @@ mod tests {
         let every_byte: Vec<u64> = (100..100_000).collect();
         let mut joins = joins(1, &every_byte);
         assert!(joins.places.len() <= LIVE_JOINS);
-        assert_eq!(at(joins.newest(0, u64::MAX)), Some(99_999));
+        assert_eq!(at(joins.newest(&(0..=u64::MAX))), Some(99_999));
         joins.forget(99_000);
         assert!(joins.places.iter().all(|join| join.offset >= 99_000));
         for end in 0..200 {

@@ -69,8 +69,9 @@ impl Life {
         Ok(Self { memory, content, progress: watch::Sender::default(), joins: Mutex::default() })
     }
 
-    /// The stream of a client that begins now where `join` says. None: it has to wait for a place to join.
-    pub(super) fn begin(&self, window: Window, settings: &Live, join: Join) -> Option<Joined> {
+    /// The stream of a client that begins now where `join` says, and that came when the live edge was at
+    /// `came`. None: it has to wait for a place to join.
+    pub(super) fn begin(&self, window: Window, settings: &Live, join: Join, came: u64) -> Option<Joined> {
         let behind = match join {
             Join::Start => settings.reach(),
             Join::Edge => 0,
@@ -85,11 +86,14 @@ impl Life {
             }
             let oldest = window.end.saturating_sub(settings.reach()).max(window.start);
             match join {
-                Join::Start => joins.oldest(oldest),
-                // The newest within the burst, or else the newest that there is: a picture at once is worth
-                // more than a short burst.
-                Join::Burst => joins.newest(oldest, window.end),
-                Join::Edge => joins.newest(window.end, window.end),
+                Join::Start => joins.oldest(&(oldest..=window.end)),
+                // As much of the burst as there is, or else the newest place before it: a picture at once is
+                // worth more than a short burst.
+                Join::Burst => {
+                    joins.oldest(&(wanted..=window.end)).or_else(|| joins.newest(&(oldest..=window.end)))
+                }
+                // The next that comes.
+                Join::Edge => joins.oldest(&(came..=window.end)),
             }
         };
         let beginning = beginning?;

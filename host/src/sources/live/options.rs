@@ -39,13 +39,14 @@ impl Live {
     }
 }
 
-/// Where in a live source a client begins. In an MPEG transport stream that is a whole packet.
+/// Where in a live source a client begins: at a place where a viewer may join, where the index knows such
+/// places, or else at any byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Join {
-    /// With the oldest byte that is kept.
+    /// With the oldest place that is kept.
     Start,
-    /// With the newest.
+    /// With the next place that comes.
     Edge,
-    /// A little before that.
+    /// With the oldest place within the burst, or else the newest before it.
     Burst,
 }

@@ -32,6 +32,8 @@ pub(crate) struct LiveSource {
 struct Watching {
     shared: Arc<Shared>,
     life: Arc<Life>,
+    /// Where the live edge was when it was opened.
+    came: u64,
     counted: AtomicBool,
 }
 
@@ -51,7 +53,7 @@ impl Viewer for Watching {
 
     fn join(&self, window: Window, last: bool) -> Option<Joined> {
         let settings = &self.shared.settings;
-        let found = self.life.begin(window, settings, settings.join);
+        let found = self.life.begin(window, settings, settings.join, self.came);
         // Whoever has waited for long enough begins with what comes next, as without an index.
         found.or_else(|| last.then(|| self.life.unindexed(window, window.end, settings)))
     }
@@ -108,10 +110,10 @@ impl LiveSource {
         let joined = match join {
             // Where nothing is gone yet, that is the first byte there was, whatever it is.
             Join::Start if window.start == 0 && (window.is_final || held) => Some(life.unindexed(window, 0, settings)),
-            join => life.begin(window, settings, join),
+            join => life.begin(window, settings, join, window.end),
         };
         let (shared, content) = (Arc::clone(&self.shared), Arc::clone(&life.content));
-        let watching = Arc::new(Watching { shared, life, counted: AtomicBool::new(false) });
+        let watching = Arc::new(Watching { shared, life, came: window.end, counted: AtomicBool::new(false) });
         Ok(Source::live(joined, &content, progress, watching))
     }
 }
