@@ -122,15 +122,15 @@ fn a_source_never_opens_a_network_connection() {
     let folder = Folder::new();
     let film = folder.file("film.ts", "film").display().to_string();
     for (source, code, said) in [
-        ("http://127.0.0.1:1/film.ts", 1, "http: is not a source here"),
-        ("tcp://127.0.0.1:1", 1, "tcp: is not a source here"),
-        ("async:cache:http://a", 1, "async: is not a source here"),
+        ("http://127.0.0.1:1/film.ts", 1, "unsupported source `http:`"),
+        ("tcp://127.0.0.1:1", 1, "unsupported source `tcp:`"),
+        ("async:cache:http://a", 1, "unsupported source `async:`"),
         ("concat:http://127.0.0.1:1/a|b", 1, "does not exist"),
         (&format!("concat:{film}|{}", folder.path().display()), 1, "only files have parts"),
-        (&format!("concat:{film}||{film}"), 1, "concat is spelled concat:FILE|FILE|FILE"),
-        ("subfile,,start,x,,:a", 1, "subfile is spelled"),
-        ("data:nothing", 1, "data is spelled"),
-        ("pipe:x", 1, "pipe is spelled"),
+        (&format!("concat:{film}||{film}"), 1, "the syntax of concat is concat:FILE|FILE|FILE"),
+        ("subfile,,start,x,,:a", 1, "the syntax of subfile is"),
+        ("data:nothing", 1, "the syntax of data is"),
+        ("pipe:x", 1, "the syntax of pipe is"),
         ("pipe:123", 1, "pipe:123"),
     ] {
         let output = run_within(A_WHILE, multiclient().args([source, "0"]));
