@@ -79,11 +79,13 @@ fn compile_for(target: &str, component: &[u8]) -> Vec<u8> {
         })
 }
 
-/// A component and its machine code for each architecture, as the package brings them along.
+/// A component and its machine code, as the package brings them along: for this machine's architecture, or
+/// with `all-arch` for each that is supported.
 #[cfg(feature = "compile")]
 fn for_the_package(name: &str, component: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut files = vec![(format!("{name}.wasm"), component.to_vec())];
-    for architecture in ["x86_64", "aarch64"] {
+    let architectures = if cfg!(feature = "all-arch") { &["x86_64", "aarch64"][..] } else { &[env::consts::ARCH] };
+    for architecture in architectures {
         let code = compile_for(&format!("{architecture}-unknown-linux-gnu"), component);
         files.push((format!("{name}.{architecture}.cwasm"), code));
     }

@@ -465,6 +465,9 @@ pub(crate) const INDEX_PIECE: usize = 64 << 10;
 /// out cover art. It is in memory once for all viewers.
 pub(crate) const INDEX_HEADER: u32 = 1 << 20;
 
+/// Marks that an index returns at once: part of its contract.
+pub(crate) const INDEX_MARKS: usize = 16_384;
+
 /// Bytes between a header and a join: part of the index's contract.
 pub(crate) const INDEX_PREFACE: usize = 64;
 

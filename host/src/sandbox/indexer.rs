@@ -12,7 +12,7 @@ use wasmtime::component::{Component, Linker, ResourceAny};
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 
 use crate::contract::{Header, Join, Loss, Mark, Marks, Patch};
-use crate::limits::{INDEX_CPU, INDEX_FORMAT_BYTES, INDEX_HEADER, INDEX_MEMORY, INDEX_PIECE, INDEX_PREFACE, INDEX_TYPE_BYTES};
+use crate::limits::{INDEX_CPU, INDEX_FORMAT_BYTES, INDEX_HEADER, INDEX_MARKS, INDEX_MEMORY, INDEX_PIECE, INDEX_PREFACE, INDEX_TYPE_BYTES};
 use crate::sandbox::engine::{self, MEMORY_RESERVATION};
 use crate::sandbox::imports::GuestError;
 use crate::sandbox::inspect::sha256;
@@ -90,7 +90,7 @@ impl Index {
         let mut store = Store::new(&self.engine, Bounds { memory: INDEX_MEMORY, began: Duration::ZERO, exceeded: None });
         store.limiter(|bounds| bounds);
         // Lists of one call: a header, and what the marks of one piece take.
-        store.set_hostcall_fuel(INDEX_HEADER as usize * 2 + (1 << 20));
+        store.set_hostcall_fuel(INDEX_HEADER as usize * 2 + INDEX_MARKS * 256);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick()));
         let instance = timed(&self.ticker, &mut store, |store| self.pre.instantiate(store))?;
         let guest = instance.multiclient_index_marks().clone();
@@ -188,7 +188,9 @@ struct Rules {
     newest: u64,
     joined: Option<u64>,
     has_header: bool,
+    /// Bytes of all headers, and the number of all marks.
     headers: u64,
+    marks: u64,
 }
 
 impl Rules {
@@ -196,8 +198,9 @@ impl Rules {
         let before = self.passed;
         self.passed += count as u64;
         let wit::Progress { marks, settled } = progress;
-        if marks.len() > count / 8 + 16 {
-            return Err(format!("it breaks its contract: {} marks for {count} bytes", marks.len()));
+        self.marks += marks.len() as u64;
+        if marks.len() > INDEX_MARKS || self.marks > self.passed / 8 + 16 {
+            return Err(format!("it breaks its contract: {} marks for {} bytes", self.marks, self.passed));
         }
         let marks: Vec<_> = marks.into_iter().map(|mark| self.mark(mark)).collect::<Result<_, _>>()?;
         let lag = u64::from(INDEX_HEADER) + INDEX_PIECE as u64;
@@ -264,7 +267,8 @@ mod tests {
     use super::*;
 
     fn checked(marks: Vec<wit::Mark>, settled: u64) -> Result<Marks, String> {
-        let mut rules = Rules { passed: 1_000, settled: 500, has_header: true, newest: 400, ..Rules::default() };
+        let mut rules =
+            Rules { passed: 1_000, settled: 500, has_header: true, newest: 400, marks: 120, ..Rules::default() };
         rules.check(wit::Progress { marks, settled }, 100)
     }
 

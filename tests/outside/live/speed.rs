@@ -5,19 +5,21 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use support::live::{Viewer, fed, pause, server_of};
 use support::{Folder, PATIENCE, Server, SetOnDrop, eventually, make_fifo, same};
 
-/// What a server may have in memory besides the buffer of its live source: itself, what was read and not
-/// told of, a block that is not given back yet.
+/// What a server may have in memory besides the buffer of its live source: itself, bytes that were read and not
+/// announced, a block that is not given back yet.
 const BESIDES: u64 = 48 << 20;
 
 #[test]
 fn the_fastest_producer_fills_no_memory() {
+    // More than twice what may be in memory.
+    const FILM: u64 = 128 << 20;
     let (server, mut writer) = fed(&["--buffer", "4M"]);
     let written = AtomicU64::new(0);
     let stop = AtomicBool::new(false);
@@ -33,8 +35,9 @@ fn the_fastest_producer_fills_no_memory() {
         let _stops = SetOnDrop(&stop);
         let began = Instant::now();
         let mut most = 0;
-        while began.elapsed() < Duration::from_secs(2) {
-            // Whoever comes gets something; whether it can keep up is another matter.
+        while written.load(Ordering::Relaxed) < FILM {
+            assert!(began.elapsed() < PATIENCE, "the producer waits");
+            // Each viewer gets something; whether it can keep up is another matter.
             let mut connection = server.connect();
             connection.send_request("GET", "/live.ts", &[]);
             assert_eq!(connection.header_section().status, 200);
@@ -44,8 +47,6 @@ fn the_fastest_producer_fills_no_memory() {
         }
         assert!(most < (4 << 20) + BESIDES, "{most} bytes in memory");
     });
-    let written = written.into_inner();
-    assert!(written > 64 << 20, "it was fast: {written}");
     assert_eq!(server.stop().code, Some(0));
 }
 

@@ -61,7 +61,8 @@ pub(super) const ALLOWED: &[Call] = &[
     (libc::SYS_write, &[]),
     (libc::SYS_pwrite64, &[]),
     (libc::SYS_writev, &[]),
-    (libc::SYS_fcntl, &[Is(1, &[F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC])]),
+    // The last: a live source's pipe is made as large as the system lets it.
+    (libc::SYS_fcntl, &[Is(1, &[F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC, F_SETPIPE_SZ])]),
     // The memory of live sources and of what is piped in: made, and given back from its beginning on.
     (libc::SYS_memfd_create, &[]),
     (libc::SYS_fallocate, &[]),
@@ -88,7 +89,8 @@ pub(super) const ALLOWED: &[Call] = &[
     (libc::SYS_set_robust_list, &[]),
     (libc::SYS_rseq, &[]),
     (libc::SYS_sigaltstack, &[]),
-    (libc::SYS_prctl, &[Is(0, &[PR_SET_NAME])]),
+    // A thread's name; where the kernel has put what it tells each process (rustix asks when it first needs it).
+    (libc::SYS_prctl, &[Is(0, &[PR_SET_NAME, PR_GET_AUXV])]),
     (libc::SYS_sched_getaffinity, &[]),
     (libc::SYS_sched_yield, &[]),
     (libc::SYS_futex, &[]),
@@ -204,4 +206,7 @@ const F_SETFD: u32 = libc::F_SETFD.unsigned_abs();
 const F_GETFL: u32 = libc::F_GETFL.unsigned_abs();
 const F_SETFL: u32 = libc::F_SETFL.unsigned_abs();
 const F_DUPFD_CLOEXEC: u32 = libc::F_DUPFD_CLOEXEC.unsigned_abs();
+const F_SETPIPE_SZ: u32 = libc::F_SETPIPE_SZ.unsigned_abs();
+/// `PR_GET_AUXV` of Linux 6.4.
+const PR_GET_AUXV: u32 = 0x4155_5856;
 const PR_SET_NAME: u32 = libc::PR_SET_NAME.unsigned_abs();
