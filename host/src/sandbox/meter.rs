@@ -10,7 +10,7 @@ use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 use crate::budget::{Charge, Exhausted};
 use crate::ended::Limit;
 use crate::limits::{INSTANCE_BYTES, Limits, TICK};
-use crate::sandbox::slow_lane::{Place, SlowLane};
+use crate::sandbox::slow_lane::{Entry, Place, SlowLane};
 use crate::sandbox::ticker::Ticker;
 #[cfg(feature = "wasi")]
 use crate::sandbox::wasi::Wasi;
@@ -42,7 +42,7 @@ pub(super) struct Cpu {
     slow_lane: Arc<SlowLane>,
     /// Once the call has been seen to be long: when that was, by the clock of its thread, and its place in
     /// the lane.
-    long: Option<(Duration, Place)>,
+    long: Option<(Duration, Option<Place>)>,
     /// How long the guest was computing in the last call. Not how long the call lasted: the thread may
     /// have waited for its turn, or the machine may have had other things to do.
     pub(super) last: Duration,
@@ -101,18 +101,22 @@ impl Cpu {
     pub(super) fn tick(&mut self) -> UpdateDeadline {
         let now = thread_cpu_time();
         match &mut self.long {
-            None => match self.slow_lane.enter() {
-                Some(place) => {
-                    self.long = Some((now, place));
-                    UpdateDeadline::Continue(1)
-                }
-                None => {
-                    self.rejected = true;
-                    UpdateDeadline::Interrupt
-                }
-            },
+            None => {
+                let place = match self.slow_lane.enter() {
+                    Entry::Place(place) => Some(place),
+                    Entry::Alone => None,
+                    Entry::Full => {
+                        self.rejected = true;
+                        return UpdateDeadline::Interrupt;
+                    }
+                };
+                self.long = Some((now, place));
+                UpdateDeadline::Continue(1)
+            }
             Some((since, place)) if now.saturating_sub(*since) < self.limit => {
-                self.slow_lane.take_turns(place);
+                if let Some(place) = place {
+                    self.slow_lane.take_turns(place);
+                }
                 UpdateDeadline::Continue(1)
             }
             Some(_) => {
@@ -137,9 +141,11 @@ pub(super) fn timed<T>(
     let cpu = &mut store.data_mut().cpu;
     // The thread's own clock is a system call. Short calls, which are nearly all, do without.
     cpu.last = began.elapsed().min(2 * TICK);
-    if let Some((since, _)) = cpu.long.take() {
+    if let Some((since, place)) = cpu.long.take() {
         cpu.last += thread_cpu_time().saturating_sub(since);
-        cpu.slow_lane.leave();
+        if place.is_some() {
+            cpu.slow_lane.leave();
+        }
     }
     result
 }

@@ -41,15 +41,28 @@ pub(crate) struct Place {
     came: u64,
 }
 
+/// What becomes of a guest that computes for long.
+pub(crate) enum Entry {
+    /// It goes on beside its loop.
+    Place(Place),
+    /// It keeps its loop, as long as its CPU limit lets it: no other thread runs the loop. There is none, or
+    /// the machine is so busy that none is seen. A short wait for others is better than the end of a client
+    /// that only needed a little longer.
+    Alone,
+    /// Too many others are there.
+    Full,
+}
+
 impl SlowLane {
-    /// Called on the thread of a loop: hands the loop to another thread, and waits for a turn. The place is
-    /// given back by `leave`. None: the lane is full, or there is no other thread, and the guest would keep its
-    /// loop from all others.
-    pub(crate) fn enter(&self) -> Option<Place> {
+    /// Called on the thread of a loop: hands the loop to another thread, and waits for a turn. A place is
+    /// given back by `leave`.
+    pub(crate) fn enter(&self) -> Entry {
         let mut lane = self.lock();
-        let rests = lane.failed.is_some_and(|failed| failed.elapsed() < HAND_OVER_REST);
-        if rests || lane.waiting.len() + lane.coming >= SLOW_LANE {
-            return None;
+        if lane.failed.is_some_and(|failed| failed.elapsed() < HAND_OVER_REST) {
+            return Entry::Alone;
+        }
+        if lane.waiting.len() + lane.coming >= SLOW_LANE {
+            return Entry::Full;
         }
         lane.coming += 1;
         lane.came += 1;
@@ -60,10 +73,10 @@ impl SlowLane {
         lane.coming -= 1;
         lane.failed = (!handed_over).then(Instant::now);
         if !handed_over {
-            return None;
+            return Entry::Alone;
         }
         self.wait(lane, place);
-        Some(place)
+        Entry::Place(place)
     }
 
     /// Lets others have their turn, and waits for the next of one's own.

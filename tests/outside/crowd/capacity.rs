@@ -43,12 +43,15 @@ fn a_full_server_responds_503_until_others_leave() {
     const RESERVE: usize = 5;
     let _turn = alone();
     let folder = Folder::new();
+    const HALF: &str = "GET /small.ts HTTP/1.1\r\nHo";
     let flags = ["--max-clients", "3", "--reserve", "5", "--header-timeout", "1h"];
     let server = Server::start(folder.file("small.ts", "small"), &flags);
     let empty = server.descriptors();
     let mut inside: Vec<_> = (0..3).map(|_| server.connect()).collect();
     for connection in &mut inside {
         connection.get("/small.ts").is(200, b"small");
+        // In the middle of a request: an idle client would give way.
+        connection.send(HALF);
     }
     let full = server.descriptors();
     for target in ["/small.ts", "/missing"] {
@@ -61,16 +64,43 @@ fn a_full_server_responds_503_until_others_leave() {
         server.wait_for_descriptors(full);
     }
     // When there is no place left to say even that, the door is closed.
-    let waiting: Vec<_> = (0..RESERVE).map(|_| server.connect()).collect();
+    let mut waiting: Vec<_> = (0..RESERVE).map(|_| server.connect()).collect();
+    for connection in &mut waiting {
+        connection.send(HALF);
+    }
     server.wait_for_clients(RESERVE, full);
     server.connect().expect_closed();
     server.wait_for_line(" rejected: the server is full ");
     for connection in &mut inside {
-        connection.expect_open();
+        connection.send("st: a\r\n\r\n");
+        connection.response().is(200, b"small");
     }
     drop((waiting, inside));
     server.wait_for_descriptors(empty);
     server.get("/small.ts").is(200, b"small");
+}
+
+#[test]
+fn the_client_that_is_idle_longest_gives_way_when_the_server_is_full() {
+    let _turn = alone();
+    let folder = Folder::new();
+    let flags = ["--max-clients", "3", "--reserve", "0", "--idle-timeout", "1h"];
+    let server = Server::start(folder.file("small.ts", "small"), &flags);
+    let mut inside: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    for connection in &mut inside {
+        connection.get("/small.ts").is(200, b"small");
+    }
+    inside[0].send("GET /small.ts HTTP/1.1\r\nHo");
+    let mut newcomer = server.connect();
+    newcomer.get("/small.ts").is(200, b"small");
+    server.wait_for_line("#2 127.0.0.1 displaced: the server is full, and it was silent longest ");
+    inside.remove(1).expect_closed();
+    inside[0].send("st: a\r\n\r\n");
+    inside[0].response().is(200, b"small");
+    for connection in inside.iter_mut().chain([&mut newcomer]) {
+        connection.expect_open();
+    }
+    assert!(server.stop().summary().contains(", 1 displaced, "), "it is counted");
 }
 
 #[test]

@@ -75,16 +75,18 @@ fn sources_and_addresses_that_cannot_be_used_are_reported() {
 // ---- what it says of itself
 
 #[test]
-fn the_guest_imports_nothing_and_exports_sessions() {
+fn what_is_built_in_imports_nothing() {
     let output = run(&["inspect"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let said = String::from_utf8(output.stdout).expect("it is text");
     let of = |word: &str| said.lines().filter_map(|line| line.strip_prefix(word)).map(str::trim).collect::<Vec<_>>();
-    assert_eq!(of("imports"), ["nothing: it can compute, and do nothing else"], "{said}");
-    assert_eq!(of("exports"), ["multiclient:session/handler@0.1.0"], "{said}");
-    let guest = of("guest").join("");
-    let sha256 = guest.rsplit(' ').next().unwrap_or_default();
-    assert!(sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit()), "{said}");
+    assert_eq!(of("imports"), ["nothing: it can compute, and do nothing else"; 2], "{said}");
+    assert_eq!(of("exports"), ["multiclient:session/handler@0.1.0", "multiclient:index/marks@0.1.0"], "{said}");
+    for component in ["guest", "index"] {
+        let line = of(component).join("");
+        let sha256 = line.rsplit(' ').next().unwrap_or_default();
+        assert!(sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit()), "{said}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::{signal, stderr};
 fn the_start_prints_addresses_guest_and_limits() {
     let folder = Folder::new();
     let film = folder.file("film.mp4", "film");
-    let flags = ["--memory", "2M", "--cpu", "20ms", "--max-clients", "30", "--per-address", "4"];
+    let flags = ["--memory", "2M", "--cpu", "20ms", "--max-clients", "30", "--per-address", "4", "--total-memory", "1G"];
     let server = Server::start(&film, &flags);
     let lines = server.log();
     let port = server.address().port();
@@ -24,7 +24,7 @@ fn the_start_prints_addresses_guest_and_limits() {
     let open = format!("open     http://127.0.0.1:{port}/film.mp4     this machine only; share with :{port}");
     assert_eq!(lines[2], open);
     assert!(lines[3].starts_with("guest    built in ") && lines[3].ends_with("   imports: nothing"), "{lines:?}");
-    assert_eq!(lines[4], "limits   2 MiB, 20 ms cpu, 30 clients, 4 per address");
+    assert_eq!(lines[4], "limits   2 MiB, 20 ms cpu, 30 clients, 4 per address, 1 GiB for all");
     assert!(lines[5].starts_with("ready    in ") && lines[5].ends_with(" ms   Ctrl-C drains"), "{lines:?}");
 }
 

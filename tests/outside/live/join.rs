@@ -1,8 +1,9 @@
-//! Where a viewer joins.
+//! Where a viewer joins: at a place that the index has found, or at any byte of what it does not know.
 
 use std::thread;
+use std::time::{Duration, Instant};
 
-use support::live::{PACKET, Viewer, fed, first_of, packet, packets};
+use support::live::{PACKET, Viewer, fed, joined_at, packets, pause};
 use support::{noise, same};
 
 #[test]
@@ -19,13 +20,14 @@ fn viewers_that_come_at_any_time_get_the_same_bytes_to_the_end() {
         first.until(written as usize * PACKET);
         let viewer =
             if turn % 2 == 0 { Viewer::of(&server, "/live.ts") } else { Viewer::with_http_10(&server, "/live.ts") };
-        let joined = (written * PACKET as u64).saturating_sub(64 << 10).div_ceil(PACKET as u64);
+        let joined = (written as usize * PACKET).saturating_sub(64 << 10);
         viewers.push((joined, thread::spawn(|| viewer.all())));
     }
     drop(writer);
-    same(&first.all(), &packets(0, written));
+    let film = packets(0, written);
+    same(&first.all(), &film);
     for (joined, viewer) in viewers {
-        assert_eq!(first_of(&viewer.join().expect("a viewer sees the end"), written), joined, "a packet to begin with");
+        assert_eq!(joined_at(&viewer.join().expect("a viewer sees the end"), &film), joined);
     }
     server.wait_for_line("source ended");
 }
@@ -53,62 +55,88 @@ fn joins(written: &[u8], flags: &[&str]) -> usize {
         first.until(first.got.len() + piece.len());
     }
     let viewer = Viewer::of(&server, "/live.ts");
-    writer.write(b"and the last");
+    writer.write(b"and the last\n");
     drop(writer);
-    let got = viewer.all();
-    let whole = [written, b"and the last"].concat();
+    let whole = [written, b"and the last\n"].concat();
     same(&first.all(), &whole);
-    same(&got, &whole[whole.len() - got.len()..]);
-    whole.len() - got.len()
+    joined_at(&viewer.all(), &whole)
 }
+
+/// Bytes of a line.
+const LINE: usize = 100;
+
+/// Lines of text, in which a viewer may join at each line.
+fn lines(count: usize) -> Vec<u8> {
+    (0..count).flat_map(|number| format!("{number:>99}\n").into_bytes()).collect()
+}
+
+/// Places that are remembered are about this far apart, in a buffer of 16 MiB.
+const APART: usize = 4 << 10;
 
 #[test]
 fn a_late_viewer_joins_where_the_operator_says() {
-    let count = 20_000;
-    // The last packet is only half there.
-    let film = [packets(0, count), packet(count)[..100].to_vec()].concat();
-    let whole = count as usize * PACKET;
+    let film = lines(40_000);
     assert_eq!(joins(&film, &["--join", "start"]), 0);
-    assert_eq!(joins(&film, &["--join", "edge"]), whole);
-    assert_eq!(joins(&packets(0, count), &["--join", "edge"]), whole);
-    let burst = (film.len() - 100_000).next_multiple_of(PACKET);
-    assert_eq!(joins(&film, &["--burst", "100000"]), burst);
-    assert_eq!(joins(&film, &["--burst", "0"]), whole);
+    assert_eq!(joins(&film, &["--join", "edge"]), film.len());
+    assert_eq!(joins(&film, &["--burst", "0"]), film.len());
     assert_eq!(joins(&film, &["--burst", "64M"]), 0, "there is no more than all");
+    let joined = joins(&film, &["--burst", "100050"]);
+    assert!(joined.is_multiple_of(LINE), "{joined} is inside of a line");
+    let burst = film.len() - joined;
+    assert!((100_050 - APART - LINE..=100_050).contains(&burst), "{burst} bytes of burst");
 }
 
 #[test]
-fn the_oldest_kept_byte_begins_a_packet() {
-    let film = packets(0, 40_000);
+fn the_oldest_place_that_is_kept_begins_a_line() {
+    let film = lines(80_000);
     for flags in [["--join", "start"], ["--burst", "64M"]] {
         let joined = joins(&film, &[&flags[..], &["--buffer", "1M"]].concat());
-        assert!(joined.is_multiple_of(PACKET), "{flags:?}: {joined} is inside of a packet");
+        assert!(joined.is_multiple_of(LINE), "{flags:?}: {joined} is inside of a line");
         let kept = film.len() - joined;
         assert!((700 << 10..1 << 20).contains(&kept), "{flags:?}: {kept} bytes, and room to fall behind");
     }
 }
 
 #[test]
-fn a_source_without_packets_is_joined_at_the_exact_byte() {
-    let film = noise(1, 1_000_003);
+fn a_source_in_no_known_format_is_joined_at_the_exact_byte() {
+    let film = [&packets(0, 1)[..], &noise(1, 1_000_003)].concat();
     assert_eq!(joins(&film, &["--join", "start"]), 0);
     assert_eq!(joins(&film, &["--join", "edge"]), film.len());
     assert_eq!(joins(&film, &["--burst", "12345"]), film.len() - 12_345);
 }
 
 #[test]
-fn packets_are_found_after_a_broken_beginning() {
-    let film = [noise(2, 1_001), packets(0, 10_000)].concat();
-    assert_eq!(joins(&film, &["--join", "start"]), 0);
-    assert_eq!((joins(&film, &["--burst", "100000"]) - 1_001) % PACKET, 0);
+fn a_source_without_an_index_is_joined_at_the_exact_byte() {
+    let film = lines(10_000);
+    assert_eq!(joins(&film, &["--index", "off", "--burst", "12345"]), film.len() - 12_345);
 }
 
 #[test]
-fn a_sync_byte_within_a_packet_does_not_begin_one() {
-    let mut film = packets(0, 10_000);
-    film.chunks_mut(PACKET).for_each(|packet| (packet[9], packet[100]) = (0x47, 0x47));
-    for flags in [["--burst", "100001"], ["--burst", "100101"], ["--join", "edge"]] {
-        let joined = joins(&film, &flags);
-        assert!(joined.is_multiple_of(PACKET), "{flags:?}: {joined}");
+fn a_viewer_at_the_live_edge_waits_for_no_more_than_the_next_place() {
+    let (server, mut writer) = fed(&["--join", "edge"]);
+    let film = lines(20_000);
+    let (beginning, rest) = film.split_at(500_000);
+    writer.write(beginning);
+    let viewers = thread::scope(|scope| {
+        let feed = scope.spawn(move || {
+            // In pieces that end inside of lines.
+            for piece in rest.chunks(3_037) {
+                writer.write(piece);
+                pause(5);
+            }
+        });
+        let mut viewers = Vec::new();
+        while !feed.is_finished() && viewers.len() < 20 {
+            let began = Instant::now();
+            viewers.push(Viewer::of(&server, "/live.ts"));
+            assert!(began.elapsed() < Duration::from_secs(5), "the next line comes at once: {:?}", began.elapsed());
+        }
+        feed.join().expect("the writer ends");
+        viewers
+    });
+    assert!(viewers.len() > 1, "they come while it is written");
+    for viewer in viewers {
+        let joined = joined_at(&viewer.all(), &film);
+        assert!(joined.is_multiple_of(LINE), "{joined} is inside of a line");
     }
 }

@@ -1,6 +1,6 @@
 //! Viewers that are slow, viewers that have stopped reading, and no viewers at all.
 
-use support::live::{PACKET, Viewer, fed, first_of, packet, packets};
+use support::live::{PACKET, Viewer, fed, joined_at, packets};
 use support::{Connection, same};
 
 #[test]
@@ -71,11 +71,11 @@ fn without_viewers_the_writer_goes_on_and_the_oldest_bytes_are_dropped() {
     let film = packets(0, count);
     assert_eq!(writer.write_until_blocked(&film), film.len(), "without viewers nothing waits");
     let mut viewer = Viewer::of(&server, "/live.ts");
-    writer.write(&packet(count));
+    writer.write(&packets(count, count + 1));
     viewer.until(PACKET);
     drop(writer);
-    let first = first_of(&viewer.all(), count + 1);
-    assert!(first > count / 2, "what was first is gone: {first}");
+    let joined = joined_at(&viewer.all(), &packets(0, count + 1));
+    assert!(joined > film.len() / 2, "what was first is gone: {joined}");
 }
 
 #[test]

@@ -20,14 +20,14 @@ use crate::server::Server;
 use crate::under_test::multiclient;
 use crate::wait::{PATIENCE, eventually};
 
-/// The length of a packet of an MPEG transport stream.
+/// The length of a packet.
 pub const PACKET: usize = 188;
 
-/// A packet as the producer writes it: a sync byte, its number, and bytes that differ from packet to packet,
-/// so that nothing but the sync byte looks like one.
+/// A packet as the producer writes it: a byte that no format begins with that an index knows, its number, and
+/// bytes that differ from packet to packet.
 pub fn packet(number: u64) -> [u8; PACKET] {
     let mut packet = [0; PACKET];
-    packet[0] = 0x47;
+    packet[0] = 0xB5;
     packet[1..9].copy_from_slice(&number.to_be_bytes());
     for (at, byte) in packet.iter_mut().enumerate().skip(9) {
         *byte = number.wrapping_mul(7).wrapping_add(at as u64) as u8;
@@ -42,15 +42,13 @@ pub fn packets(from: u64, to: u64) -> Vec<u8> {
     packets
 }
 
-/// Checks that these are whole packets without a gap, up to and not including packet `to`, and gives the
-/// number of the first.
+/// Checks that this is the end of what was written, without a gap, and gives the offset where it begins.
 #[track_caller]
-pub fn first_of(got: &[u8], to: u64) -> u64 {
-    assert!(got.len() >= PACKET && got.len().is_multiple_of(PACKET), "{} bytes are whole packets", got.len());
-    let from = u64::from_be_bytes(got[1..9].try_into().expect("eight bytes"));
-    assert!(from < to, "{from} comes before {to}");
-    same(got, &packets(from, to));
-    from
+pub fn joined_at(got: &[u8], written: &[u8]) -> usize {
+    assert!(got.len() <= written.len(), "{} bytes of {}", got.len(), written.len());
+    let joined = written.len() - got.len();
+    same(got, &written[joined..]);
+    joined
 }
 
 // ---- producers
