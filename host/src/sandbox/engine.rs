@@ -1,7 +1,7 @@
 //! The settings of the sandbox, in one place: the build compiles the built-in guest with them, and
 //! the program loads it with them. wasmtime refuses an artifact whose settings differ.
 
-use wasmtime::{Config, OptLevel};
+use wasmtime::Config;
 
 /// The address space that one guest memory may grow into, in bytes, unless the operator allows more.
 ///
@@ -12,8 +12,9 @@ pub(crate) const MEMORY_RESERVATION: u64 = 16 << 20;
 /// What guests may be made of, and how they are compiled.
 pub(crate) fn config(memory_reservation: u64) -> Config {
     let mut config = Config::new();
+    #[cfg(feature = "compile")]
+    config.cranelift_opt_level(wasmtime::OptLevel::Speed);
     config
-        .cranelift_opt_level(OptLevel::Speed)
         .memory_reservation(memory_reservation)
         .memory_reservation_for_growth(0)
         .memory_guard_size(64 << 10)
