@@ -8,7 +8,7 @@ use support::live::{Viewer, fed, server_of};
 use support::make_fifo;
 use support::{A_WHILE, Background, Folder, Server, eventually, require, run, run_within, same, skip};
 
-fn ffmpeg() -> Option<Command> {
+pub(crate) fn ffmpeg() -> Option<Command> {
     require("ffmpeg").map(|mut ffmpeg| {
         ffmpeg.args(["-v", "error", "-nostdin"]);
         ffmpeg

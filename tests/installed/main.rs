@@ -9,6 +9,7 @@ mod embed;
 mod film;
 mod gopher;
 mod haproxy;
+mod late;
 mod live;
 mod players;
 mod systemd;

@@ -237,12 +237,16 @@ impl Reader {
                 Mark::Lost(loss) => self.lose(loss),
             }
         }
-        self.settled = marks.settled;
+        self.settled = if self.index.is_some() { marks.settled } else { self.written };
         Ok(())
     }
 
     fn lose(&mut self, loss: Loss) {
         lock(&self.life.joins).lose();
+        if matches!(loss, Loss::Unrecognized) {
+            // It stays so for the rest of this life.
+            self.index = None;
+        }
         let why = match loss {
             Loss::Unrecognized => "the format is not one that the index knows",
             Loss::Oversized => "its header is too long",
