@@ -38,18 +38,23 @@ fn every_claim_holds_and_the_controls_fail() {
     assert_eq!(report["verdict"], "held");
     let claims = report["claims"].as_array().expect("a list");
     assert_eq!(claims.len(), Claim::ALL.len());
+    let swaps = fs::read_to_string("/proc/swaps").is_ok_and(|swaps| swaps.lines().count() > 1);
     for claim in claims {
+        if claim["claim"] == "pressure" && !swaps {
+            assert_eq!(claim["verdict"], "not applicable", "{claim}");
+            continue;
+        }
         assert_eq!(claim["verdict"], "held", "{claim}");
         for measure in claim["measures"].as_array().expect("a list") {
-            assert_eq!(measure["undisturbed"].is_number(), measure["what"] == "p99 first byte", "{measure}");
+            assert_eq!(measure["baseline"].is_number(), measure["what"] == "p99 first byte", "{measure}");
         }
-        let must_fail = ["crash", "hang", "memory", "data"].contains(&claim["claim"].as_str().expect("a name"));
+        let must_fail = ["crash", "hang", "memory", "data", "pressure"].contains(&claim["claim"].as_str().expect("a name"));
         assert_eq!(claim["control"]["verdict"] == "broken", must_fail, "{claim}");
     }
     let junit = fs::read_to_string(junit).expect("it is written");
-    assert!(junit.contains("tests=\"11\" failures=\"0\" errors=\"0\""), "{junit}");
+    assert!(junit.contains("tests=\"13\" failures=\"0\" errors=\"0\""), "{junit}");
     let html = fs::read_to_string(html).expect("it is written");
-    assert!(html.contains("; undisturbed ") && html.contains("guest: the built-in one, with faults"), "{html}");
+    assert!(html.contains("; baseline ") && html.contains("guest: the built-in one, with faults"), "{html}");
     assert!(html.contains("<svg") && !html.contains("http"), "one page, and nothing from elsewhere");
 }
 
@@ -126,7 +131,7 @@ fn a_trial_that_shows_nothing_is_inconclusive() {
     // Fewer descriptors than clients.
     let mut shell = Command::new("sh");
     shell.args(["-c", "ulimit -n 200 && exec \"$0\" isolate --quick --only crash"]);
-    unshown(shell.arg(multiclient().get_program()), "too few descriptors");
+    unshown(shell.arg(multiclient().get_program()), "too few file descriptors");
 }
 
 #[test]
@@ -136,7 +141,7 @@ fn a_report_that_cannot_be_written_fails_before_the_trial() {
     let output = isolate(&["--html", text(&nowhere)]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(stdout(&output).is_empty() && said.contains("cannot be written"), "{said}");
+    assert!(stdout(&output).is_empty() && said.contains("cannot write"), "{said}");
 }
 
 #[test]
@@ -144,5 +149,5 @@ fn an_unknown_claim_is_wrong_usage() {
     let output = isolate(&["--only", "telepathy"]);
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("a claim is one of crash, hang"), "{said}");
+    assert!(said.contains("[possible values: crash, hang, "), "{said}");
 }

@@ -220,7 +220,9 @@ fn the_example_in_rust_serves_its_texts() {
     let tag = format!("If-None-Match: {}", hour.expect_field("ETag"));
     connection.request("GET", "/hours/7", &[&tag]).is(304, b"");
     connection.get_range("/hours/7", "bytes=0-4").is(206, b"It is");
-    for missing in ["/hours/24", "/hours/", "/hours/%2e%2e/index.html", "/x"] {
+    let listed = connection.get("/hours/");
+    assert!(listed.status() == 200 && String::from_utf8_lossy(&listed.body).contains("href=\"7\""), "it is listed");
+    for missing in ["/hours/24", "/hours/%2e%2e/index.html", "/x"] {
         let status = connection.get(missing).status();
         assert!(status == 404 || (missing.contains("index") && status == 200), "{missing}: {status}");
     }

@@ -118,6 +118,6 @@ pub(super) const FAULTS: &[(&str, Verdict)] = &[
     ("nowait", |ended| *ended == Ended::Breach(Breach::NoWait)),
     ("twowaits", |ended| *ended == Ended::Breach(Breach::ActionAfterWait)),
     ("busy", |ended| matches!(ended, Ended::OverLimit { limit: Limit::IdleCpu(_), .. })),
-    ("handles", |ended| matches!(ended, Ended::Trapped { message, .. } if message.contains("handle limit"))),
+    ("handles", |ended| matches!(ended, Ended::OverLimit { limit: Limit::Handles(_), .. })),
     ("deaf", |ended| *ended == Ended::TimedOut(Timeout::Header)),
 ];
