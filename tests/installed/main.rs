@@ -1,6 +1,7 @@
 //! The program together with others that have to be installed: clients, players, browsers, proxies, containers,
 //! compilers. A test whose program is missing is skipped, and says so; see `tests/README.md`.
 
+mod browser;
 mod chromium;
 mod container;
 mod curl;
