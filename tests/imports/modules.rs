@@ -95,7 +95,10 @@ impl Modules<'_> {
 
     fn child_file(&mut self, module: usize, name: &str, folder: &str) {
         let (flat, deep) = (format!("{folder}/{name}.rs"), format!("{folder}/{name}/mod.rs"));
-        let file = if (self.read)(&flat).is_some() { flat } else { deep };
+        let Some(file) = [flat, deep].into_iter().find(|file| (self.read)(file).is_some()) else {
+            // A module whose attribute names its file is another crate's, which is read there.
+            return;
+        };
         let child = self.add_file(Some(module), &file, &format!("{folder}/{name}"));
         self.all[module].children.insert(name.to_owned(), child);
     }

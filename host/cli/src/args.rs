@@ -254,6 +254,8 @@ pub(crate) struct LiveFlags {
     pub(crate) buffer: u64,
 
     /// Start viewers at this point of a live source
+    ///
+    /// If its format is known, that is a place where a decoder can begin.
     #[arg(long, value_name = "POINT", default_value = "burst")]
     pub(crate) join: JoinAt,
 
@@ -267,11 +269,10 @@ pub(crate) struct LiveFlags {
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = size)]
     pub(crate) lag: u64,
 
-    /// Find where viewers may join a live source with this component, or `off`
+    /// Component that finds where viewers can join a live source, or `off` [default: the built-in index]
     ///
-    /// It exports `multiclient:index/marks` and imports nothing. Without an index, a viewer begins at any byte.
-    /// Default: the built-in index.
-    #[arg(long, value_name = "FILE|off", value_parser = index_from(), value_hint = ValueHint::FilePath)]
+    /// It exports `multiclient:index/marks` and imports nothing. With `off`, viewers join at any byte.
+    #[arg(long, value_name = "FILE", value_parser = index_from(), value_hint = ValueHint::FilePath)]
     pub(crate) index: Option<IndexFrom>,
 
     /// Pause the writer while the buffer is full and nobody watches, instead of dropping the oldest bytes
@@ -456,11 +457,11 @@ pub(crate) enum IndexFrom {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum JoinAt {
-    /// The oldest byte that is kept
+    /// The oldest place that is kept
     Start,
-    /// The live edge
+    /// The next place after the live edge
     Edge,
-    /// `--burst` bytes behind the live edge
+    /// The oldest place within `--burst` bytes of the live edge, or else the newest
     Burst,
 }
 

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::live::{PACKET, Viewer, fed, joined_at, packets, pause};
-use support::{noise, same};
+use support::{A_WHILE, Folder, export_guest, multiclient, noise, output_of, run_within, same, text};
 
 #[test]
 fn viewers_that_come_at_any_time_get_the_same_bytes_to_the_end() {
@@ -109,6 +109,18 @@ fn a_source_in_no_known_format_is_joined_at_the_exact_byte() {
 fn a_source_without_an_index_is_joined_at_the_exact_byte() {
     let film = lines(10_000);
     assert_eq!(joins(&film, &["--index", "off", "--burst", "12345"]), film.len() - 12_345);
+}
+
+#[test]
+fn a_component_that_is_not_an_index_is_refused() {
+    let folder = Folder::new();
+    let guest = folder.at("guest.wasm");
+    export_guest(&guest);
+    let output = run_within(A_WHILE, multiclient().args(["-", "0", "--index", text(&guest)]));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = output_of(&output);
+    assert!(said.starts_with(&format!("error: {} cannot be an index: ", text(&guest))), "{said}");
+    assert!(said.contains("multiclient:index/marks"), "it says what an index exports: {said}");
 }
 
 #[test]
