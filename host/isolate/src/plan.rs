@@ -8,6 +8,9 @@ use multiclient::Grant;
 
 use crate::claim::Claim;
 
+/// The component that fails on demand: the built-in guest with faults that its clients can ask for.
+pub const FAULTY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/faulty.wasm"));
+
 /// What to try, and how.
 #[derive(Debug, Default)]
 pub struct Plan {
