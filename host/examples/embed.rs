@@ -9,7 +9,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use multiclient::{Closed, Content, Entry, Guest, Journal, Limits, Named, Publisher, Refusal, Server, Settings, Sources, listen};
+use multiclient::{
+    Closed, Content, Entry, Guest, Journal, Limits, Named, Publisher, Refusal, Server, Settings, Sources, listen,
+};
 
 /// Publishes a text for each hour of the day. They are made once, and shared by all clients.
 struct Hours {
@@ -42,7 +44,12 @@ impl Publisher for Hours {
         if folder != b"hours" {
             return Err(Refusal::NotFound);
         }
-        let mut entries: Vec<_> = self.hours.iter().enumerate().map(|(hour, content)| Entry::source(hour.to_string(), content.size())).collect();
+        let mut entries: Vec<_> = self
+            .hours
+            .iter()
+            .enumerate()
+            .map(|(hour, content)| Entry::source(hour.to_string(), content.size()))
+            .collect();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries.into_iter().filter(|entry| entry.name.as_slice() > after).take(limit).collect())
     }

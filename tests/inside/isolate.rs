@@ -48,7 +48,8 @@ fn every_claim_holds_and_the_controls_fail() {
         for measure in claim["measures"].as_array().expect("a list") {
             assert_eq!(measure["baseline"].is_number(), measure["what"] == "p99 first byte", "{measure}");
         }
-        let must_fail = ["crash", "hang", "memory", "data", "pressure"].contains(&claim["claim"].as_str().expect("a name"));
+        let must_fail =
+            ["crash", "hang", "memory", "data", "pressure"].contains(&claim["claim"].as_str().expect("a name"));
         assert_eq!(claim["control"]["verdict"] == "broken", must_fail, "{claim}");
     }
     let junit = fs::read_to_string(junit).expect("it is written");

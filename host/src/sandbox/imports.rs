@@ -39,7 +39,9 @@ pub enum GuestError {
     #[error("it does not export multiclient:session/handler@0.1.0 as the contract defines it: {0}")]
     NotAGuest(String),
     /// It is not an index of live streams, or it imports something.
-    #[error("it does not export multiclient:index/marks@0.1.0 as the contract defines it, or it imports something: {0}")]
+    #[error(
+        "it does not export multiclient:index/marks@0.1.0 as the contract defines it, or it imports something: {0}"
+    )]
     NotAnIndex(String),
     /// It imports what no guest gets.
     #[error("it imports {0}, which is never granted")]

@@ -12,7 +12,10 @@ use wasmtime::component::{Component, Linker, ResourceAny};
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 
 use crate::contract::{Header, Join, Loss, Mark, Marks, Patch};
-use crate::limits::{INDEX_CPU, INDEX_FORMAT_BYTES, INDEX_HEADER, INDEX_MARKS, INDEX_MEMORY, INDEX_PIECE, INDEX_PREFACE, INDEX_TYPE_BYTES};
+use crate::limits::{
+    INDEX_CPU, INDEX_FORMAT_BYTES, INDEX_HEADER, INDEX_MARKS, INDEX_MEMORY, INDEX_PIECE, INDEX_PREFACE,
+    INDEX_TYPE_BYTES,
+};
 use crate::sandbox::engine::{self, MEMORY_RESERVATION};
 use crate::sandbox::imports::GuestError;
 use crate::sandbox::inspect::sha256;
@@ -87,7 +90,8 @@ impl Index {
 
     /// An index of one life of a source.
     pub(crate) fn start(self: &Arc<Self>) -> Result<Indexer, String> {
-        let mut store = Store::new(&self.engine, Bounds { memory: INDEX_MEMORY, began: Duration::ZERO, exceeded: None });
+        let mut store =
+            Store::new(&self.engine, Bounds { memory: INDEX_MEMORY, began: Duration::ZERO, exceeded: None });
         store.limiter(|bounds| bounds);
         // Lists of one call: a header, and what the marks of one piece take.
         store.set_hostcall_fuel(INDEX_HEADER as usize * 2 + INDEX_MARKS * 256);
@@ -305,7 +309,10 @@ mod tests {
         let mut indexer = index.start().expect("it starts");
         let lines = "a line of text that is long enough to be one\n".repeat(200);
         let marks = indexer.advance(lines.as_bytes()).expect("it is text");
-        assert!(marks.marks.iter().any(|mark| matches!(mark, Mark::Header(header) if header.format == "lines")), "{marks:?}");
+        assert!(
+            marks.marks.iter().any(|mark| matches!(mark, Mark::Header(header) if header.format == "lines")),
+            "{marks:?}"
+        );
         assert!(marks.marks.iter().any(|mark| matches!(mark, Mark::Join(_))), "{marks:?}");
     }
 }

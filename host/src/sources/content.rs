@@ -411,12 +411,7 @@ impl Source {
         source
     }
 
-    fn follow(
-        joined: Joined,
-        progress: watch::Receiver<Progress>,
-        kind: Kind,
-        viewer: Arc<dyn Viewer>,
-    ) -> Self {
+    fn follow(joined: Joined, progress: watch::Receiver<Progress>, kind: Kind, viewer: Arc<dyn Viewer>) -> Self {
         let Joined { content, start, joined, leash } = joined;
         let mut moving = Moving {
             told: Window::default(),

@@ -65,15 +65,21 @@ fn an_exceeded_limit_names_its_bound_and_the_function() {
 #[test]
 fn a_guest_that_leaks_is_stopped_at_its_limit_and_no_other() {
     let arena = Arena::new(limits(), Settings::default());
-    let mut connection = Connection::to(arena.address());
-    let mut exchanges = 0;
-    // Handles and 256 KiB each time.
-    while connection.try_send("GET /!leak HTTP/1.1\r\nHost: a\r\n\r\n").is_ok() && !connection.ends_within(PATIENCE) {
-        exchanges += 1;
-        assert!(exchanges < 100, "there is no limit to what a guest can leak");
+    // A thousand handles each time, and 4 MiB each time.
+    for (fault, which) in [("leak", "handles"), ("hoard", "memory")] {
+        let mut connection = Connection::to(arena.address());
+        let mut exchanges = 0;
+        let request = format!("GET /!{fault} HTTP/1.1\r\nHost: a\r\n\r\n");
+        while connection.try_send(&request).is_ok() && !connection.ends_within(PATIENCE) {
+            exchanges += 1;
+            assert!(exchanges < 100, "there is no limit to what a guest can leak");
+        }
+        match arena.ends.of(connection.local_address()).ended {
+            Ended::OverLimit { limit: Limit::Handles(_), .. } if which == "handles" => {}
+            Ended::OverLimit { limit: Limit::Memory(_), .. } if which == "memory" => {}
+            ended => panic!("{fault} ended as {ended:?}"),
+        }
     }
-    let life = arena.ends.of(connection.local_address());
-    assert!(matches!(life.ended, Ended::OverLimit { limit: Limit::Memory(_) | Limit::Handles(_), .. }), "{:?}", life.ended);
     Connection::to(arena.address()).get("/small.ts").is(200, &noise(1, 1_000));
 }
 

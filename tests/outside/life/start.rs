@@ -15,7 +15,8 @@ use super::{signal, stderr};
 fn the_start_prints_addresses_guest_and_limits() {
     let folder = Folder::new();
     let film = folder.file("film.mp4", "film");
-    let flags = ["--memory", "2M", "--cpu", "20ms", "--max-clients", "30", "--per-address", "4", "--total-memory", "1G"];
+    let flags =
+        ["--memory", "2M", "--cpu", "20ms", "--max-clients", "30", "--per-address", "4", "--total-memory", "1G"];
     let server = Server::start(&film, &flags);
     let lines = server.log();
     let port = server.address().port();

@@ -89,9 +89,7 @@ impl Life {
                 Join::Start => joins.oldest(&(oldest..=window.end)),
                 // As much of the burst as there is, or else the newest place before it: a picture at once is
                 // worth more than a short burst.
-                Join::Burst => {
-                    joins.oldest(&(wanted..=window.end)).or_else(|| joins.newest(&(oldest..=window.end)))
-                }
+                Join::Burst => joins.oldest(&(wanted..=window.end)).or_else(|| joins.newest(&(oldest..=window.end))),
                 // The next that comes.
                 Join::Edge => joins.oldest(&(came..=window.end)),
             }

@@ -327,7 +327,9 @@ impl Reader {
 /// What a live source has in memory counts as a file, and may be limited like one.
 fn cannot_be_kept(error: io::Error) -> String {
     match Errno::from_io_error(&error) {
-        Some(Errno::FBIG) => "it is larger than a file may be here (raise `ulimit -f`, or LimitFSIZE= of the service)".into(),
+        Some(Errno::FBIG) => {
+            "it is larger than a file may be here (raise `ulimit -f`, or LimitFSIZE= of the service)".into()
+        }
         _ => format!("it cannot be kept: {error}"),
     }
 }
