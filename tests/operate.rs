@@ -97,11 +97,14 @@ impl Place {
         format!("unix:{}{options}", self.socket().display())
     }
 
-    /// Serves the film on the unix socket, and waits until somebody listens there.
+    /// Serves the film on the unix socket, and waits until there is a response. A socket that is listened on is
+    /// not enough: files that a server makes come after it.
     fn serve(&self, mut command: Command) -> Process {
         let child = command.spawn().expect("it can be run");
         let process = Process(child);
-        eventually("somebody listens", || UnixStream::connect(self.socket()).is_ok());
+        eventually("it serves", || {
+            UnixStream::connect(self.socket()).is_ok_and(|stream| !get(stream, "/nothing").is_empty())
+        });
         process
     }
 
@@ -290,6 +293,23 @@ fn with_little_address_space_it_serves_fewer_clients_and_says_so() {
     assert!(place.is_served());
     let said = fs::read_to_string(place.at("said")).expect("it is there");
     assert!(said.contains(" clients at once instead of 1000: the process may not have more address space"), "{said}");
+}
+
+#[test]
+fn with_little_address_space_there_is_still_room_for_another_guest() {
+    let place = Place::new();
+    let guest = place.at("guest.wasm");
+    let exported = command(PROGRAM).args(["export-guest", "--output"]).arg(&guest).status().expect("it can be run");
+    assert!(exported.success());
+    let mut shell = place.shell("ulimit -v 8000000 && exec \"$PROGRAM\" \"$FILM\" \"$URL\" --guest \"$GUEST\"");
+    shell.env("GUEST", guest).stderr(fs::File::create(place.at("said")).expect("a file can be made"));
+    let server = place.serve(shell);
+    assert!(place.is_served());
+    server.signal(Signal::HUP);
+    let said = || fs::read_to_string(place.at("said")).expect("it is there");
+    eventually("the guest is loaded again", || said().contains("for new clients from now on"));
+    assert!(said().contains(" clients at once instead of 1000: "), "{}", said());
+    assert!(place.is_served());
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl Guest {
         };
         let pre = Linker::new(&engine).instantiate_pre(&component).and_then(GuestPre::new);
         let pre = pre.map_err(GuestError::host)?;
-        let ticker = Ticker::start(engine.clone()).map_err(GuestError::host)?;
+        let ticker = Ticker::start(&engine).map_err(GuestError::host)?;
         Ok(Self { engine, component, bytes: BUILT_IN.into(), limits, pre, ticker, wants_wasi: false })
     }
 
@@ -82,7 +82,7 @@ impl Guest {
         imports::check(&imports, grants)?;
         let linker = imports::linker(&engine)?;
         let pre = linker.instantiate_pre(&component).and_then(GuestPre::new).map_err(GuestError::not_a_guest)?;
-        let ticker = Ticker::start(engine.clone()).map_err(GuestError::host)?;
+        let ticker = Ticker::start(&engine).map_err(GuestError::host)?;
         Ok(Self { engine, component, bytes: bytes.into(), limits, pre, ticker, wants_wasi: !imports.is_empty() })
     }
 
@@ -149,6 +149,10 @@ fn engine_for(limits: &Limits) -> Result<Engine, GuestError> {
         .table_keep_resident(16 << 10)
         .pagemap_scan(Enabled::Auto)
         .decommit_batch_size(1);
+    // Guests run on the stacks of their loops. With the machinery for others the pool would reserve one of two
+    // megabytes for each instance.
+    #[cfg(feature = "wasi")]
+    pool.total_stacks(0);
     let mut config = engine::config(reservation);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config).map_err(GuestError::host)
