@@ -52,6 +52,23 @@ fn a_lack_of_address_space_is_reported_with_the_number_of_clients() {
 }
 
 #[test]
+fn little_address_space_leaves_room_for_another_guest() {
+    let place = Place::new();
+    let guest = place.at("guest.wasm");
+    let exported = multiclient().args(["export-guest", "--output"]).arg(&guest).status().expect("it can be run");
+    assert!(exported.success());
+    let mut shell = place.shell("ulimit -v 8000000 && exec \"$PROGRAM\" \"$FILM\" \"$URL\" --guest \"$GUEST\"");
+    shell.env("GUEST", guest).stderr(fs::File::create(place.at("said")).expect("a file can be made"));
+    let server = place.serve(shell);
+    assert!(place.is_served());
+    server.signal(Signal::HUP);
+    let said = || fs::read_to_string(place.at("said")).expect("it is there");
+    eventually("the guest is loaded again", || said().contains("for new clients from now on"));
+    assert!(said().contains(" clients at once instead of 1000: "), "{}", said());
+    assert!(place.is_served());
+}
+
+#[test]
 fn too_little_address_space_is_an_error_with_advice() {
     let place = Place::new();
     let mut shell = place.shell("ulimit -v 300000 && exec \"$PROGRAM\" \"$FILM\" \"$URL\"");
