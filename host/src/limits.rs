@@ -2,6 +2,8 @@
 //!
 //! What they cost a client is in ARCHITECTURE.md: less than a microsecond, for all of them together.
 //!
+//! Long, because each bound has its reason beside it.
+//!
 //! Rule: a wait, a queue or a count anywhere in the host that can be moved from outside has its bound here.
 
 use std::time::Duration;

@@ -103,17 +103,7 @@ impl Session {
                 black_box(());
             },
             b"recurse" => Vec::from([Action::Wait(recurse(0))]),
-            b"grow" => {
-                loop {
-                    let page = wasm32::memory_grow(0, 1);
-                    if page == usize::MAX {
-                        trap();
-                    }
-                    let page = ptr::with_exposed_provenance_mut::<u8>(page << 16);
-                    // SAFETY: the page is new, and nobody else's.
-                    unsafe { page.write_bytes(1, 1 << 16) };
-                }
-            }
+            b"grow" => fill_memory(),
             b"hoard" => {
                 core::mem::forget(black_box(alloc::vec![1u8; 4 << 20]));
                 Vec::from([Action::Send(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()), WAIT])
@@ -158,6 +148,19 @@ impl Session {
             _ => trap(),
         };
         (actions, None)
+    }
+}
+
+/// Takes all the memory that there is, and fails when there is no more.
+fn fill_memory() -> ! {
+    loop {
+        let page = wasm32::memory_grow(0, 1);
+        if page == usize::MAX {
+            trap();
+        }
+        let page = ptr::with_exposed_provenance_mut::<u8>(page << 16);
+        // SAFETY: the page is new, and nobody else's.
+        unsafe { page.write_bytes(1, 1 << 16) };
     }
 }
 

@@ -187,27 +187,34 @@ impl Host {
                         None => return outcome,
                     }
                 }
-                Action::Open(name) => {
-                    let found = self.open(&name, &mut open);
-                    outcome.opened.push(name);
-                    Event::Opened(found)
-                }
-                Action::List(portion) => {
-                    let vanished = self.vanishes_after == Some(outcome.listed.len());
-                    let listed = if vanished { Err(Refusal::NotFound) } else { self.list(&portion) };
-                    outcome.listed.push(portion);
-                    Event::Listed(listed)
-                }
-                Action::Proceed => Event::Proceeded,
-                Action::Wait(offset) => {
-                    Event::Available(open.as_mut().expect("a wait is for the open source").grow(offset))
-                }
                 Action::Close(remainder) => {
                     outcome.closed = Some(remainder);
                     return outcome;
                 }
-                other => panic!("{other:?} does not wait"),
+                other => self.answer(other, &mut outcome, &mut open),
             };
+        }
+    }
+
+    /// What an action that does not wait for the client leads to.
+    fn answer(&self, wait: Action, outcome: &mut Outcome, open: &mut Option<Open>) -> Event {
+        match wait {
+            Action::Open(name) => {
+                let found = self.open(&name, open);
+                outcome.opened.push(name);
+                Event::Opened(found)
+            }
+            Action::List(portion) => {
+                let vanished = self.vanishes_after == Some(outcome.listed.len());
+                let listed = if vanished { Err(Refusal::NotFound) } else { self.list(&portion) };
+                outcome.listed.push(portion);
+                Event::Listed(listed)
+            }
+            Action::Proceed => Event::Proceeded,
+            Action::Wait(offset) => {
+                Event::Available(open.as_mut().expect("a wait is for the open source").grow(offset))
+            }
+            other => panic!("{other:?} does not wait"),
         }
     }
 

@@ -1,5 +1,5 @@
 //! The command line, declared once: flags, their environment variables, help, the man page, the shells'
-//! completions and `docs/flags.md` all come from here.
+//! completions and `docs/flags.md` all come from here. Long, because it is one declaration.
 //!
 //! Rules: a flag that sets a limit has the name of the limit. The first paragraph of a flag's comment is its
 //! line in `-h`; `--help` has the whole comment as one paragraph.

@@ -13,7 +13,8 @@ use rustix::io::Errno;
 
 use super::beneath::{Beneath, READ};
 use super::cache::{Cache, Identity};
-use super::content::{Content, Range, Source, is_made_up};
+use super::content::{Content, Range, is_made_up};
+use super::follow::Source;
 use super::growing::Growing;
 use super::medium::{Glance, Look, Media, Medium, open_at};
 use super::root::Root;

@@ -15,7 +15,8 @@ use rustix::fs::Stat;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::sync::watch;
 
-use super::content::{Content, Progress, Source, Viewer};
+use super::content::Content;
+use super::follow::{Progress, Source, Viewer};
 use super::medium::Medium;
 use crate::contract::Window;
 use crate::limits::{FOLLOW_LOOK, FOLLOW_REST};

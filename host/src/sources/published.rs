@@ -14,10 +14,11 @@ use std::time::Duration;
 use rustix::fs::{Access, FileType};
 
 use super::beneath::Beneath;
-use super::content::{Content, Passing, Source};
+use super::content::{Content, Passing};
 use super::error::{SourceError, unreadable};
 use super::files::{Files, Miss, Resolved, Spot};
 use super::folder;
+use super::follow::Source;
 use super::listings::{Listings, Waiter};
 use super::live::{Input, Live, LiveSource, MakeIndex};
 use super::medium::Look;

@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use super::joins::Joins;
 use super::options::{Join, Live};
 use crate::contract::Window;
-use crate::sources::content::{self, Content, Joined, Progress};
+use crate::sources::content::{self, Content};
+use crate::sources::follow::{Joined, Progress};
 use crate::sources::medium::Medium;
 use crate::sync::lock;
 

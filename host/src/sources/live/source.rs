@@ -15,7 +15,7 @@ use super::options::{Join, Live};
 use super::reader::{Input, Reader};
 use crate::contract::{Refusal, Window};
 use crate::journal::Journal;
-use crate::sources::content::{Joined, Progress, Source, Viewer};
+use crate::sources::follow::{Joined, Progress, Source, Viewer};
 use crate::sync::lock;
 
 /// A source that is read while it is served.
