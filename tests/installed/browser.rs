@@ -88,6 +88,7 @@ fn gone(server: &Server, at: &str) {
 fn chromium_plays_a_film_of_a_folder() {
     let (Some(chromium), Some(film)) = (require("chromium"), film()) else { return };
     let folder = Folder::new();
+    folder.folder("root");
     beside(film, &folder, "root/film.mp4");
     let server = Server::start(folder.at("root"), &["--list", "--page"]);
     let mut browser = Browser::start(chromium);
