@@ -82,7 +82,7 @@ def icecast(program, folder, port, running):
 def first_frame(url):
     """Seconds until a picture is decoded, or None: FFmpeg found none within ten seconds."""
     began = time.monotonic()
-    decode = ffmpeg("-fflags", "nobuffer", "-analyzeduration", "0", "-i", url, "-frames:v", "1", "-f", "framecrc", "-")
+    decode = ffmpeg("-analyzeduration", "0", "-i", url, "-frames:v", "1", "-f", "framecrc", "-")
     try:
         output = subprocess.run(decode, capture_output=True, text=True, timeout=10).stdout
     except subprocess.TimeoutExpired:

@@ -28,7 +28,8 @@ struct Format {
 const WEBM: Format = Format {
     name: "live.webm",
     encoder: &["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8"],
-    muxer: &["-f", "webm"],
+    // By default FFmpeg keeps five seconds back for each cluster, which are more than the buffer holds.
+    muxer: &["-f", "webm", "-cluster_time_limit", "1000"],
     media_type: "video/webm; codecs=vp8",
 };
 
@@ -87,12 +88,13 @@ fn gone(server: &Server, at: &str) {
 fn chromium_plays_a_film_of_a_folder() {
     let (Some(chromium), Some(film)) = (require("chromium"), film()) else { return };
     let folder = Folder::new();
+    folder.folder("root");
     beside(film, &folder, "root/film.mp4");
     let server = Server::start(folder.at("root"), &["--list", "--page"]);
     let mut browser = Browser::start(chromium);
     browser.open(&server.url("/"));
     let link = browser.wait_for("a link to the film's page", |browser| {
-        browser.value("document.querySelector('a[href$=\"?play\"]')?.href ?? ''").as_str().map(str::to_owned)
+        browser.value("document.querySelector('a[href$=\"?play\"]')?.href").as_str().map(str::to_owned)
     });
     assert_eq!(link, server.url("/film.mp4?play"));
     browser.open(&link);
