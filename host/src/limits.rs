@@ -205,8 +205,15 @@ pub(crate) const RECEIVED_BYTES: usize = 16 << 10;
 pub(crate) const LISTING_ENTRIES: usize = 1_024;
 
 /// Names of a folder that are held at once while the first of them in order are looked for: enough that a folder
-/// of links that lead nowhere is read a few times and not hundreds of times. Some two MiB.
-pub(crate) const LISTING_NAMES: usize = 16 * LISTING_ENTRIES;
+/// with a hundred thousand names is read ten times to be listed, and not a hundred times. Some half a MiB.
+pub(crate) const LISTING_NAMES: usize = 8 * LISTING_ENTRIES;
+
+/// Folders of which such names are kept for the next portion.
+pub(crate) const LISTING_AHEAD: usize = 8;
+
+/// How long nobody may use them before they are forgotten; it may take twice as long. A client that takes longer
+/// to read a portion has the folder read again.
+pub(crate) const LISTING_AHEAD_KEPT: Duration = Duration::from_secs(1);
 
 /// Entries that are looked at for one portion of a listing. A folder of so many takes about a second to read.
 pub(crate) const LISTING_LOOKED: usize = 4 << 20;
@@ -232,7 +239,7 @@ pub(crate) const LINK_STEPS: usize = 256;
 
 /// How long the published folder is taken for the one that its path leads to. A re-pointed link is to be seen
 /// within a second; looking four times in a second costs nothing that could be measured.
-pub(crate) const ROOT_KEPT: Duration = Duration::from_millis(250);
+pub(crate) const ROOT_KEPT_MS: u64 = 250;
 
 /// Bytes passed before others get their turn: two milliseconds of copying on a slow machine, which only a
 /// client that reads as fast as they come can take at once. With a quarter of it, eight downloads at once
@@ -312,8 +319,12 @@ pub(crate) const MEDIA: usize = 64;
 pub(crate) const MEDIUM_KEPT: Duration = Duration::from_secs(10);
 
 /// How far apart the bytes are that are looked at to see whether a file is in memory: what the kernel reads ahead
-/// at once by default. Each look costs a fifth of a microsecond, passing so much a hundred times that.
+/// at once by default. Each look costs a third of a microsecond, passing so much thirty times that.
 pub(crate) const PROBE_BYTES: u64 = 128 << 10;
+
+/// Chunks of so many bytes of each open file of which is remembered that they were seen to be in memory; those of
+/// larger files share their places. 8 KiB of memory.
+pub(crate) const CHUNKS: u64 = 1_024;
 
 /// How long what was seen to be in memory is taken to be there. Short of memory, the kernel forgets first what
 /// was not used for longer.

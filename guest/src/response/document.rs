@@ -14,16 +14,16 @@ const STYLE: &str = "\
 body{font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:0 auto;padding:1rem}\
 h1{font-size:1.25rem;overflow-wrap:anywhere}a{text-decoration:none}a:hover{text-decoration:underline}\
 table{width:100%;border-collapse:collapse}th{text-align:start}th,td{padding:.3rem .5rem;border-bottom:1px solid var(--line)}\
-tbody tr:hover{background:var(--soft)}td:first-child{overflow-wrap:anywhere}\
+tbody tr:hover{background:var(--soft)}td:first-child{overflow-wrap:anywhere;padding-left:2.25em;text-indent:-1.75em}\
 td+td,th+th{text-align:end;white-space:nowrap;font-variant-numeric:tabular-nums}\
-td:first-child:before{content:'\\1f4c4';display:inline-block;width:1.75em}.d td:first-child:before{content:'\\1f4c1'}\
+td:first-child:before{content:'\\1f4c4';display:inline-block;width:1.75em;text-indent:0}.d td:first-child:before{content:'\\1f4c1'}\
 .v td:first-child:before{content:'\\1f3ac'}.a td:first-child:before{content:'\\1f3b5'}\
 .i td:first-child:before{content:'\\1f5bc'}.p{padding:0 .5rem}video,audio{display:block;width:100%;max-height:80vh;margin:1rem 0}\
 video{background:#000}p{color:GrayText}\
 @media(max-width:40rem){body{padding:.5rem}td:last-child,th:last-child{display:none}}";
 
 /// The SHA-256 of the style in Base64. A test computes it again.
-const STYLE_HASH: &str = "8OPL7dnNO2PUkXtGg7Y7+cYGDAabsPTTnXRa0NujahA=";
+const STYLE_HASH: &str = "+k06DllMpiaYi3qKDStqupQyYMdRQ0Abp+FpMxzVvP0=";
 
 /// Writes the beginning of a page, up to its heading. `title` is a name.
 pub(crate) fn push_start(out: &mut Vec<u8>, title: &[u8]) {

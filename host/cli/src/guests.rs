@@ -18,21 +18,10 @@ pub(crate) fn name(flags: &GuestFlags) -> String {
 
 /// Loads the guest that the flags say.
 pub(crate) fn load(flags: &GuestFlags, limits: Limits) -> Result<Guest, Failure> {
-    try_load(flags, &limits)?.map_err(|error| failure(flags, &error))
-}
-
-/// Fails outright where there is no such file.
-fn try_load(flags: &GuestFlags, limits: &Limits) -> Result<Result<Guest, GuestError>, Failure> {
-    let Some(path) = &flags.guest else { return Ok(Guest::built_in(limits.clone())) };
+    let Some(path) = &flags.guest else { return Guest::built_in(limits).map_err(Failure::host) };
     let component = std::fs::read(path).map_err(|error| Failure::unreadable(path, &error))?;
-    Ok(Guest::custom(component, limits.clone(), &options::grants(flags)))
-}
-
-fn failure(flags: &GuestFlags, error: &GuestError) -> Failure {
-    match &flags.guest {
-        Some(path) => Failure::guest(path, error),
-        None => Failure::new(error.to_string()),
-    }
+    let guest = Guest::custom(component, limits, &options::grants(flags));
+    guest.map_err(|error| Failure::guest(path, &error))
 }
 
 /// Clients that a server is started for at least, where the address space is short.
@@ -42,30 +31,41 @@ const FEWEST_CLIENTS: u32 = 8;
 /// half of them, and so on. The guest knows how many.
 ///
 /// Each client has a slot of 16 MiB of addresses, or of the memory that the operator allows a guest.
-pub(crate) fn load_fitting(flags: &GuestFlags, mut limits: Limits) -> Result<Guest, Failure> {
-    let fewest = FEWEST_CLIENTS.min(limits.max_clients);
+pub(crate) fn load_fitting(flags: &GuestFlags, limits: Limits) -> Result<Guest, Failure> {
     let asked = limits.max_clients;
+    // The built-in guest needs no compiler, and as much address space as any other.
+    let fitting = load_built_in_fitting(limits)?;
+    if flags.guest.is_none() {
+        return check_memory(fitting);
+    }
+    let mut limits = fitting.limits().clone();
+    drop(fitting);
+    if limits.max_clients < asked {
+        // So that there is as much again for a guest that replaces this one.
+        halve(&mut limits);
+    }
+    load(flags, limits).and_then(check_memory)
+}
+
+fn load_built_in_fitting(mut limits: Limits) -> Result<Guest, Failure> {
+    let fewest = FEWEST_CLIENTS.min(limits.max_clients);
     loop {
-        let error = match try_load(flags, &limits)? {
-            Ok(_) if !has_room_beside() => GuestError::Host("no room for threads and files".to_owned()),
-            // A guest that will be replaced needs as much again for the new one.
-            Ok(guest) if limits.max_clients < asked && flags.guest.is_some() && limits.max_clients > fewest => {
-                drop(guest);
-                halve(&mut limits, fewest);
-                return load(flags, limits).and_then(check_memory);
-            }
-            Ok(guest) => return check_memory(guest),
+        let error = match Guest::built_in(limits.clone()) {
+            Ok(guest) if has_room_beside() => return Ok(guest),
+            Ok(_) => GuestError::Host("no room for threads and files".to_owned()),
             Err(error @ GuestError::Host(_)) => error,
-            Err(error) => return Err(failure(flags, &error)),
+            Err(error) => return Err(Failure::host(error)),
         };
         if limits.max_clients <= fewest {
             return Err(Failure::address_space(&error, fewest));
         }
-        halve(&mut limits, fewest);
+        halve(&mut limits);
     }
 }
 
-fn halve(limits: &mut Limits, fewest: u32) {
+/// Halves the number of clients, down to a handful.
+fn halve(limits: &mut Limits) {
+    let fewest = FEWEST_CLIENTS.min(limits.max_clients);
     limits.max_clients = (limits.max_clients / 2).max(fewest);
     limits.reserve = limits.reserve.min(limits.max_clients / 4);
 }

@@ -4,7 +4,6 @@ use std::ffi::CString;
 use std::fmt;
 
 use nix::unistd::{Gid, Group, Uid, User};
-use rustix::process::DumpableBehavior;
 
 use crate::failure::Failure;
 
@@ -68,10 +67,6 @@ impl Account {
         if !self.user.is_root() && nix::unistd::setuid(Uid::from_raw(0)).is_ok() {
             return Err(Failure::new(format!("cannot run as {self}: the process can become root again")));
         }
-        // The kernel takes a process that has changed its user for one with secrets, and closes its
-        // /proc/self to itself, which the sandbox reads to see which pages a guest has touched. A service
-        // manager that starts a program as this user leaves it open.
-        let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable);
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tempfile::TempDir;
 
 use crate::noise::{CANARY, CANARY_DIGITS, Noise};
-use crate::plan::{Failure, Plan, Weakness};
+use crate::plan::{FAULTY, Failure, Plan, Weakness};
 use multiclient::isolation_testing::{SharedInstance, Sharing};
 use multiclient::{
     Capsules, Closed, Ended, Guest, Inspection, Journal, Limit, Limits, Live, Running, Server, Sources, listen,
@@ -143,7 +143,7 @@ fn small(places: u32) -> Limits {
 }
 
 fn scanned() -> Result<Guest, Failure> {
-    let guest = Guest::cleared_by_page_map(crate::FAULTY.to_vec(), small(1));
+    let guest = Guest::cleared_by_page_map(FAULTY.to_vec(), small(1));
     guest.map_err(Failure::of("the guest cannot be prepared"))
 }
 
@@ -236,7 +236,7 @@ fn compile(plan: &Plan, limits: Limits) -> Result<Guest, Failure> {
     let failed = "the guest cannot be prepared";
     match &plan.guest {
         Some((component, grants)) => Guest::custom(component.clone(), limits, grants).map_err(Failure::of(failed)),
-        None => Guest::custom(crate::FAULTY.to_vec(), limits, &BTreeSet::new()).map_err(Failure::of(failed)),
+        None => Guest::custom(FAULTY.to_vec(), limits, &BTreeSet::new()).map_err(Failure::of(failed)),
     }
 }
 

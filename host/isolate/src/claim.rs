@@ -118,13 +118,7 @@ impl Claim {
     pub(crate) fn needs_faults(self) -> bool {
         matches!(
             self,
-            Self::Crash
-                | Self::Hang
-                | Self::Memory
-                | Self::Handles
-                | Self::Data
-                | Self::Pressure
-                | Self::Authority
+            Self::Crash | Self::Hang | Self::Memory | Self::Handles | Self::Data | Self::Pressure | Self::Authority
         )
     }
 }

@@ -22,7 +22,8 @@ const FLOOR: Duration = Duration::from_millis(if cfg!(debug_assertions) { 100 } 
 
 pub(crate) fn idle(ground: &Ground<'_>) -> Result<Outcome, Failure> {
     let arena = ground.arena(Role::Small(PLACES))?;
-    let request = format!("GET {} HTTP/1.1\r\nHost: a\r\nRange: bytes=0-99\r\nConnection: close\r\n\r\n", ground.longest);
+    let request =
+        format!("GET {} HTTP/1.1\r\nHost: a\r\nRange: bytes=0-99\r\nConnection: close\r\n\r\n", ground.longest);
     let (baseline, unserved_before) = newcomers(arena.address(), &request);
     let crowd = crowd(arena.address(), ground);
     let (p99, unserved) = newcomers(arena.address(), &request);

@@ -24,11 +24,8 @@ use std::time::Instant;
 use arena::Ground;
 
 pub use claim::Claim;
-pub use plan::{Failure, Pace, Plan, Weakness};
+pub use plan::{FAULTY, Failure, Pace, Plan, Weakness};
 pub use report::{Control, Measure, Outcome, Report, Timeline, Unit, Verdict};
-
-/// The component that fails on demand: the built-in guest with faults that its clients can ask for.
-pub const FAULTY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/faulty.wasm"));
 
 /// What is told while claims are tried.
 #[derive(Clone, Copy, Debug)]

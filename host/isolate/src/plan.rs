@@ -8,6 +8,9 @@ use multiclient::Grant;
 
 use crate::claim::Claim;
 
+/// The component that fails on demand: the built-in guest with faults that its clients can ask for.
+pub const FAULTY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/faulty.wasm"));
+
 /// What to try, and how.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -79,12 +82,22 @@ impl Pace {
     pub(crate) fn measures(self) -> Measures {
         let ms = Duration::from_millis;
         match self {
-            Self::Thorough => {
-                Measures { warm: ms(300), baseline: ms(800), attacked: ms(1_400), victims: 50, sessions: 10_000, probes: 100 }
-            }
-            Self::Quick => {
-                Measures { warm: ms(100), baseline: ms(200), attacked: ms(350), victims: 30, sessions: 1_000, probes: 20 }
-            }
+            Self::Thorough => Measures {
+                warm: ms(300),
+                baseline: ms(800),
+                attacked: ms(1_400),
+                victims: 50,
+                sessions: 10_000,
+                probes: 100,
+            },
+            Self::Quick => Measures {
+                warm: ms(100),
+                baseline: ms(200),
+                attacked: ms(350),
+                victims: 30,
+                sessions: 1_000,
+                probes: 20,
+            },
         }
     }
 }

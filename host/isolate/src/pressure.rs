@@ -97,9 +97,8 @@ fn swap_out() {
         #[expect(unsafe_code, reason = "there is no safe way to name memory that is not one's own")]
         // SAFETY: MADV_PAGEOUT changes nothing that a program can see of its memory, only where it is kept.
         // A range that is not mapped any more is refused.
-        let _ = unsafe {
-            madvise(std::ptr::with_exposed_provenance_mut(range.start), range.len(), Advice::LinuxPageOut)
-        };
+        let _ =
+            unsafe { madvise(std::ptr::with_exposed_provenance_mut(range.start), range.len(), Advice::LinuxPageOut) };
     }
 }
 

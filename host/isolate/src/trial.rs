@@ -135,7 +135,10 @@ fn judge(trial: &Trial, measures: &[Measure], control: Option<&Control>) -> (Ver
     }
     if trial.baseline.p99 > TOO_BUSY {
         let (baseline, limit) = (trial.baseline.p99.as_millis(), TOO_BUSY.as_millis());
-        return (Verdict::Inconclusive, format!("machine too busy: baseline latency is already {baseline} ms (limit {limit} ms)"));
+        return (
+            Verdict::Inconclusive,
+            format!("machine too busy: baseline latency is already {baseline} ms (limit {limit} ms)"),
+        );
     }
     if only_late(measures) && trial.attacked.p99 < 2 * FLOOR.max(trial.baseline.p99 * 3) {
         let why = "latency rose, but not beyond what other load on this machine can cause";

@@ -68,7 +68,7 @@ impl Guest {
         };
         let pre = Linker::new(&engine).instantiate_pre(&component).and_then(GuestPre::new);
         let pre = pre.map_err(GuestError::host)?;
-        let ticker = Ticker::start(engine.clone()).map_err(GuestError::host)?;
+        let ticker = Ticker::start(&engine).map_err(GuestError::host)?;
         Ok(Self { engine, component, bytes: BUILT_IN.into(), limits, pre, ticker, wants_wasi: false })
     }
 
@@ -109,7 +109,7 @@ impl Guest {
         imports::check(&imports, grants)?;
         let linker = imports::linker(&engine)?;
         let pre = linker.instantiate_pre(&component).and_then(GuestPre::new).map_err(GuestError::not_a_guest)?;
-        let ticker = Ticker::start(engine.clone()).map_err(GuestError::host)?;
+        let ticker = Ticker::start(&engine).map_err(GuestError::host)?;
         Ok(Self { engine, component, bytes: bytes.into(), limits, pre, ticker, wants_wasi: !imports.is_empty() })
     }
 

@@ -74,7 +74,7 @@ impl Index {
     fn new(engine: Engine, component: &Component, bytes: Cow<'static, [u8]>) -> Result<Self, GuestError> {
         let pre = Linker::new(&engine).instantiate_pre(component).and_then(bindings::IndexPre::new);
         let pre = pre.map_err(|error| GuestError::NotAnIndex(format!("{error:#}")))?;
-        let ticker = Ticker::start(engine.clone()).map_err(GuestError::host)?;
+        let ticker = Ticker::start(&engine).map_err(GuestError::host)?;
         Ok(Self { engine, pre, ticker, bytes })
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 
-use wasmtime::Engine;
+use wasmtime::{Engine, EngineWeak};
 
 use crate::limits::{QUIET_TICKS, TICK};
 
@@ -29,9 +29,12 @@ struct State {
 pub(crate) struct Ticking<'a>(&'a State);
 
 impl Ticker {
-    pub(crate) fn start(engine: Engine) -> io::Result<Self> {
+    pub(crate) fn start(engine: &Engine) -> io::Result<Self> {
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
+        // The clock does not keep the engine: its address space is given back with the guest, and not when
+        // this thread comes to notice.
+        let engine = engine.weak();
         let thread = thread::Builder::new().name("ticker".into()).spawn(move || tick(&shared, &engine))?;
         Ok(Self { state, thread: thread.thread().clone() })
     }
@@ -61,13 +64,16 @@ impl Drop for Ticker {
     }
 }
 
-fn tick(state: &State, engine: &Engine) {
+fn tick(state: &State, engine: &EngineWeak) {
     let ended = || state.ended.load(Ordering::SeqCst);
     let idle = || state.running.load(Ordering::SeqCst) == 0;
     let mut quiet = 0;
     while !ended() {
         thread::sleep(TICK);
-        engine.increment_epoch();
+        match engine.upgrade() {
+            Some(engine) => engine.increment_epoch(),
+            None => return,
+        }
         quiet = if idle() { quiet + 1 } else { 0 };
         if quiet == QUIET_TICKS {
             state.stopped.store(true, Ordering::SeqCst);

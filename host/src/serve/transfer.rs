@@ -107,7 +107,7 @@ impl Connection {
     fn is_ready(&mut self, span: Span) -> Result<bool, Ended> {
         let source = checked(self.source.as_mut(), span)?;
         let count = usize::try_from(span.count).expect("small by the caller's choice");
-        Ok(source.ready(span.offset, count) == count)
+        Ok(source.content.ready(span.offset, count) == count)
     }
 
     /// Sends `header` and a small span in one packet.
@@ -139,7 +139,7 @@ impl Connection {
         while offset < end {
             let piece = self.allowance(turn.min(end - offset)).await?;
             let source = self.source.as_mut().ok_or(Ended::Breach(Breach::NothingOpen))?;
-            let passed = match source.ready(offset, piece) {
+            let passed = match source.content.ready(offset, piece) {
                 0 => self.pass_from_disk(offset, piece).await?.map_err(Lost::Failed),
                 ready => self
                     .client

@@ -5,7 +5,6 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::Stat;
 use rustix::io::Errno;
@@ -13,9 +12,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::medium::{Medium, Seen, now_ms};
+use super::medium::{Chunks, Medium, now_ms};
 use crate::contract::Window;
-use crate::limits::{KERNEL_FILE_BYTES, LIVE_JOIN_PATIENCE, PROBE_BYTES, SEEN_KEPT_MS};
+use crate::limits::{KERNEL_FILE_BYTES, LIVE_JOIN_PATIENCE};
 use crate::socket::{self, Moved};
 
 /// A sequence of bytes that lies in files, one behind the other. Shared by all clients that have it open.
@@ -26,8 +25,6 @@ pub struct Content {
     pub(crate) modified: Option<u64>,
     pub(crate) version: String,
     pub(crate) media_type: Option<String>,
-    /// When all of it was seen to be in memory; only of what is small.
-    seen: AtomicU64,
 }
 
 /// The longest version that the contract allows.
@@ -40,6 +37,8 @@ struct Extent {
     count: u64,
     file: Arc<OwnedFd>,
     medium: Medium,
+    /// What of it is in memory, where that has to be asked.
+    chunks: Chunks,
     from: u64,
 }
 
@@ -54,14 +53,7 @@ pub(crate) struct Range {
 impl Content {
     /// Nothing yet; of no version.
     pub(crate) fn empty() -> Self {
-        Self {
-            extents: Vec::new(),
-            size: 0,
-            modified: None,
-            version: String::new(),
-            media_type: None,
-            seen: AtomicU64::new(0),
-        }
+        Self { extents: Vec::new(), size: 0, modified: None, version: String::new(), media_type: None }
     }
 
     /// The bytes of a file of which nobody knows how many there will be: a window says how many there are.
@@ -175,7 +167,8 @@ impl Content {
     }
 
     pub(super) fn push(&mut self, file: Arc<OwnedFd>, medium: Medium, from: u64, count: u64) {
-        self.extents.push(Extent { at: self.size, count, file, medium, from });
+        let chunks = Chunks::default();
+        self.extents.push(Extent { at: self.size, count, file, medium, chunks, from });
         self.size = self.size.saturating_add(count);
     }
 
@@ -200,23 +193,15 @@ impl Content {
 
     /// How many of `count` bytes from `offset` on can be passed without waiting for a disk. Where there are no
     /// bytes, passing says so without waiting.
-    fn ready(&self, offset: u64, count: usize, seen: &mut Seen) -> usize {
+    pub(crate) fn ready(&self, offset: u64, count: usize) -> usize {
         let Some((extent, from, there)) = self.locate(offset) else { return count };
         match extent.medium {
             Medium::Memory | Medium::Untold => return count,
             Medium::Remote => return 0,
             Medium::Disk => {}
         }
-        let now = now_ms();
-        let is_small = self.size <= PROBE_BYTES;
-        if is_small && now.saturating_sub(self.seen.load(Ordering::Relaxed)) < SEEN_KEPT_MS {
-            return count;
-        }
-        let end = from + there.min(count as u64);
-        let ready = seen.extend(&extent.file, from..end, now) - from;
-        if is_small && ready == self.size {
-            self.seen.store(now, Ordering::Relaxed);
-        }
+        let (end, file_end) = (from + there.min(count as u64), from.saturating_add(there));
+        let ready = extent.chunks.in_memory(&extent.file, file_end, from..end, now_ms()) - from;
         usize::try_from(ready).unwrap_or(usize::MAX)
     }
 
@@ -320,8 +305,6 @@ pub(crate) struct Progress {
 pub(crate) struct Source {
     pub(crate) content: Arc<Content>,
     moving: Option<Moving>,
-    /// What of it was seen to be in memory.
-    seen: Seen,
 }
 
 /// How a client follows a source that moves.
@@ -387,7 +370,7 @@ pub(crate) struct Joined {
 impl Source {
     /// All of something that does not move.
     pub(crate) fn still(content: Arc<Content>) -> Self {
-        Self { content, moving: None, seen: Seen::default() }
+        Self { content, moving: None }
     }
 
     /// A file that is being written.
@@ -426,7 +409,7 @@ impl Source {
         };
         let window = moving.progress.borrow().window;
         moving.told = moving.window(window);
-        Self { content, moving: Some(moving), seen: Seen::default() }
+        Self { content, moving: Some(moving) }
     }
 
     /// Whether the client still has to wait for a place to [join](Self::join).
@@ -473,11 +456,6 @@ impl Source {
 
     pub(crate) fn moving(&mut self) -> Option<&mut Moving> {
         self.moving.as_mut()
-    }
-
-    /// How many of `count` bytes from `offset` on can be passed or read without waiting for a disk.
-    pub(crate) fn ready(&mut self, offset: u64, count: usize) -> usize {
-        self.content.ready(offset, count, &mut self.seen)
     }
 
     /// Passes some of what there is from `offset` on, at most `count` bytes.

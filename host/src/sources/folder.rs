@@ -6,14 +6,14 @@ use std::collections::BinaryHeap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat};
-use rustix::io::Errno;
 
 use super::beneath::{Beneath, READ};
 use super::content::modified;
-use super::medium::{Glance, Look};
+use super::medium::Look;
 use super::root::Root;
 use crate::contract::{Entry, Listing, Portion, Refusal};
 use crate::limits::{LISTING_ENTRIES, LISTING_LOOKED, LISTING_NAMES, LISTING_PAUSE, LISTING_TIME};
@@ -60,54 +60,92 @@ impl<F: Fn() -> bool> Effort<F> {
     }
 }
 
+/// Names in a folder that come after one, in order: the first of them, or all.
+#[derive(Debug)]
+pub(super) struct Names {
+    after: Vec<u8>,
+    first: Vec<Vec<u8>>,
+    all: bool,
+}
+
+impl Names {
+    /// Where in these the names begin that come after this one; none if they may not have the next one.
+    pub(super) fn position(&self, after: &[u8]) -> Option<usize> {
+        let knows = *self.after <= *after && (self.all || self.first.last().is_some_and(|last| **last > *after));
+        knows.then(|| self.first.partition_point(|name| **name <= *after))
+    }
+
+    /// Whether more than these is known to be wanted to see the whole folder.
+    pub(super) fn goes_beyond(&self, after: &[u8]) -> bool {
+        self.first.last().is_some_and(|last| **last > *after)
+    }
+}
+
 /// A folder that is to be listed.
 pub(super) struct Folder<'a> {
     root: &'a Root,
     name: &'a [u8],
     folder: OwnedFd,
+    state: State,
+}
+
+/// Which folder it is, and when its entries last changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct State {
+    /// Device and inode.
+    pub(super) identity: (u64, u64),
+    changed: [(i64, u64); 2],
 }
 
 impl<'a> Folder<'a> {
     pub(super) fn open(root: &'a Root, name: &'a [u8]) -> Result<Self, Refusal> {
         let folder = Beneath::new(name).ok_or(Refusal::NotFound)?;
         let folder = folder.open(root, READ | OFlags::DIRECTORY, Look::Disk)?;
-        Ok(Self { root, name, folder })
+        let stat = rustix::fs::fstat(&folder)?;
+        let changed = [(stat.st_mtime, stat.st_mtime_nsec), (stat.st_ctime, stat.st_ctime_nsec)];
+        Ok(Self { root, name, folder, state: State { identity: (stat.st_dev, stat.st_ino), changed } })
     }
 
-    /// Device and inode.
-    pub(super) fn identity(&self) -> Result<(u64, u64), Errno> {
-        Glance::at(&self.folder).map(|glance| (glance.device, glance.inode))
+    /// As it was when it was opened.
+    pub(super) fn state(&self) -> State {
+        self.state
     }
 
-    /// At most `most` entries whose names come after this one, and whether nothing comes after them.
+    /// At most `most` entries whose names come after this one, and whether nothing comes after them. Of names
+    /// that are known already the folder is not asked again. Also returns what is known afterwards.
     pub(super) fn list(
         &self,
         after: &[u8],
         most: usize,
+        known: Option<Arc<Names>>,
         mut effort: Effort<impl Fn() -> bool>,
-    ) -> Result<Listing, Refusal> {
+    ) -> Result<(Listing, Arc<Names>), Refusal> {
         let mut entries = Vec::new();
         let mut after = after.to_owned();
+        let mut known = known;
         loop {
-            let (names, all) = self.names(&after, &mut effort)?;
-            let count = names.len();
-            for (number, name) in names.into_iter().enumerate() {
+            let names = match known.take() {
+                Some(names) => names,
+                None => Arc::new(self.names(&after, &mut effort)?),
+            };
+            let rest = names.first.get(names.position(&after).unwrap_or_default()..).unwrap_or_default();
+            for (number, name) in rest.iter().enumerate() {
                 effort.spend()?;
-                after.clone_from(&name);
+                after.clone_from(name);
                 entries.extend(self.entry(name));
                 if entries.len() == most || !entries.is_empty() && effort.is_long() {
-                    return Ok(Listing { entries, complete: all && number + 1 == count });
+                    let complete = names.all && number + 1 == rest.len();
+                    return Ok((Listing { entries, complete }, names));
                 }
             }
-            if all {
-                return Ok(Listing { entries, complete: true });
+            if names.all {
+                return Ok((Listing { entries, complete: true }, names));
             }
         }
     }
 
-    /// The first names in order after this one, whatever order the file system has, and whether they are all
-    /// there are.
-    fn names(&self, after: &[u8], effort: &mut Effort<impl Fn() -> bool>) -> Result<(Vec<Vec<u8>>, bool), Refusal> {
+    /// The first names in order after this one, whatever order the file system has.
+    fn names(&self, after: &[u8], effort: &mut Effort<impl Fn() -> bool>) -> Result<Names, Refusal> {
         let mut first = BinaryHeap::new();
         let mut all = true;
         for found in Dir::read_from(&self.folder)? {
@@ -128,18 +166,18 @@ impl<'a> Folder<'a> {
                 *greatest = name.to_owned();
             }
         }
-        Ok((first.into_sorted_vec(), all))
+        Ok(Names { after: after.to_owned(), first: first.into_sorted_vec(), all })
     }
 
-    fn entry(&self, name: Vec<u8>) -> Option<Entry> {
-        let stat = self.stat(&name)?;
+    fn entry(&self, name: &[u8]) -> Option<Entry> {
+        let stat = self.stat(name)?;
         let is_folder = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => false,
             FileType::Directory => true,
             _ => return None,
         };
         let size = if is_folder { 0 } else { u64::try_from(stat.st_size).unwrap_or_default() };
-        Some(Entry { name, folder: is_folder, size, modified: modified(&stat) })
+        Some(Entry { name: name.to_owned(), folder: is_folder, size, modified: modified(&stat) })
     }
 
     /// What is known of one thing in the folder; none if it could not be opened by name.
@@ -165,7 +203,6 @@ fn can_be_opened(name: &[u8], kind: FileType) -> bool {
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
-    use std::sync::Arc;
 
     use super::*;
     use crate::sources::root::RootPath;
@@ -183,11 +220,13 @@ mod tests {
         let root = root(folder.path());
         for limit in [1, 7, 49, 50, 51, 0] {
             let mut portion = Portion { folder: Vec::new(), after: Vec::new(), limit };
-            let mut seen = Vec::new();
+            let (mut seen, mut known) = (Vec::new(), None);
             loop {
                 let folder = Folder::open(&root, b"").expect("it is there");
-                let listing = folder.list(&portion.after, most(&portion), Effort::new(|| true));
-                let Listing { entries, complete } = listing.expect("it can be listed");
+                let listing = folder.list(&portion.after, most(&portion), known.take(), Effort::new(|| true));
+                let (Listing { entries, complete }, names) = listing.expect("it can be listed");
+                // What is known is used, or not.
+                known = Some(names).filter(|_| limit == 7);
                 assert!(limit == 0 || entries.len() <= limit as usize);
                 seen.extend(entries.into_iter().map(|entry| entry.name));
                 if complete {
@@ -210,12 +249,14 @@ mod tests {
         fs::write(folder.path().join("z"), "").expect("a file");
         let root = root(folder.path());
         let folder = Folder::open(&root, b"").expect("it is there");
-        let listing = folder.list(b"", LISTING_ENTRIES, Effort::new(|| true)).expect("it can be listed");
+        let listing = folder.list(b"", LISTING_ENTRIES, None, Effort::new(|| true));
+        let (listing, names) = listing.expect("it can be listed");
         assert!(listing.complete);
+        assert_eq!((names.position(b""), names.position(b"z")), (None, Some(2)), "only the last are known");
         assert_eq!(listing.entries.iter().map(|entry| &entry.name[..]).collect::<Vec<_>>(), [b"z"]);
-        let unwanted = folder.list(b"", LISTING_ENTRIES, Effort::new(|| false));
-        assert_eq!(unwanted, Err(Refusal::Unavailable), "not read to its end");
+        let unwanted = folder.list(b"", LISTING_ENTRIES, None, Effort::new(|| false));
+        assert_eq!(unwanted.err(), Some(Refusal::Unavailable), "not read to its end");
         let long = Effort { began: Instant::now(), looked: LISTING_LOOKED, is_wanted: || true };
-        assert_eq!(folder.list(b"", LISTING_ENTRIES, long), Err(Refusal::Failed));
+        assert_eq!(folder.list(b"", LISTING_ENTRIES, None, long).err(), Some(Refusal::Failed));
     }
 }

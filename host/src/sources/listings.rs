@@ -6,10 +6,11 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use rustix::io::Errno;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::folder::{self, Effort, Folder};
+use super::ahead::Ahead;
+use super::folder::{self, Effort, Folder, State};
 use super::pool::{Owner, Pool, Waiting};
 use super::root::Root;
 use super::view::{Looked, View};
@@ -21,6 +22,7 @@ use crate::sync::lock;
 pub(super) struct Listings {
     pool: Pool,
     reading: Mutex<HashMap<Key, Vec<Waiter>>>,
+    ahead: Ahead,
 }
 
 /// A portion of a folder, by whatever name it was asked for.
@@ -48,45 +50,46 @@ impl Waiter {
 
 impl Listings {
     pub(super) fn new() -> Self {
-        Self { pool: Pool::new("listing", LISTINGS), reading: Mutex::default() }
+        Self { pool: Pool::new("listing", LISTINGS), reading: Mutex::default(), ahead: Ahead::default() }
     }
 
     /// Has a thread do it.
     pub(super) fn spawn(
         &self,
         owner: Owner,
-        work: impl FnOnce(oneshot::Sender<Looked<Arc<Listing>>>) + Send + 'static,
+        work: impl FnOnce(oneshot::Sender<Looked<Arc<Listing>>>, Option<Handle>) + Send + 'static,
     ) -> Waiting<Looked<Arc<Listing>>> {
-        self.pool.spawn(owner, work)
+        let runtime = Handle::try_current().ok();
+        self.pool.spawn(owner, |answer| work(answer, runtime))
     }
 
     /// Reads a portion for somebody, and for all who ask for the same meanwhile. If it is being read already,
     /// returns at once.
-    pub(super) fn read(&self, root: &Root, portion: &Portion, waiter: Waiter) {
+    pub(super) fn read(&self, root: &Root, portion: &Portion, waiter: Waiter, runtime: Option<&Handle>) {
         let folder = match Folder::open(root, &portion.folder) {
             Ok(folder) => folder,
             Err(refusal) => return waiter.answer(Err(refusal)),
         };
-        let Some(key) = self.join(root, &folder, portion, waiter) else { return };
+        let state = folder.state();
+        let Some(key) = self.join(root, state, portion, waiter) else { return };
         let reads = Reads::new(self, key);
+        let known = self.ahead.get(state, &portion.after);
         let effort = Effort::new(|| reads.is_wanted());
-        let found = folder.list(&portion.after, reads.key.most, effort).map(Arc::new);
+        let found = folder.list(&portion.after, reads.key.most, known, effort).map(|(listing, names)| {
+            if let Some(last) = listing.entries.last().filter(|_| !listing.complete) {
+                self.ahead.keep(state, &names, &last.name, runtime);
+            }
+            Arc::new(listing)
+        });
         for waiter in reads.finish() {
             waiter.answer(found.clone());
         }
     }
 
     /// Adds somebody to those who wait for a portion. None: another thread is reading it.
-    fn join(&self, root: &Root, folder: &Folder<'_>, portion: &Portion, waiter: Waiter) -> Option<Key> {
-        let identity = match folder.identity() {
-            Ok(identity) => identity,
-            Err(error) => {
-                waiter.answer(Err(Errno::into(error)));
-                return None;
-            }
-        };
+    fn join(&self, root: &Root, folder: State, portion: &Portion, waiter: Waiter) -> Option<Key> {
         let most = folder::most(portion);
-        let key = Key { root: root.identity(), folder: identity, after: portion.after.clone(), most };
+        let key = Key { root: root.identity(), folder: folder.identity, after: portion.after.clone(), most };
         let mut reading = lock(&self.reading);
         if let Some(waiters) = reading.get_mut(&key) {
             waiters.push(waiter);
@@ -162,7 +165,7 @@ mod tests {
         let join = |portion: &Portion| {
             let (waiter, answer) = waiter();
             let folder = Folder::open(&root, &portion.folder).expect("it is there");
-            (listings.join(&root, &folder, portion, waiter), answer)
+            (listings.join(&root, folder.state(), portion, waiter), answer)
         };
 
         let (first, first_answer) = join(&portion("sub", ""));
@@ -189,7 +192,7 @@ mod tests {
         assert!(next.is_wanted());
         drop(next);
         let (waiter, answered) = waiter();
-        listings.read(&root, &portion("link", ""), waiter);
+        listings.read(&root, &portion("link", ""), waiter, None);
         let listing = answered.blocking_recv().expect("it was answered").found.expect("it can be listed");
         assert_eq!(listing.entries.len(), 1);
     }

@@ -8,13 +8,14 @@ use std::io::IoSliceMut;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, ResolveFlags, StatxFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
-use crate::limits::{LOOKUP_ATTEMPTS, MEDIA, MEDIUM_KEPT, PROBE_BYTES, SEEN_KEPT_MS};
+use crate::limits::{CHUNKS, LOOKUP_ATTEMPTS, MEDIA, MEDIUM_KEPT, PROBE_BYTES, SEEN_KEPT_MS};
 use crate::sync::lock;
 
 /// How long a look may take.
@@ -132,36 +133,52 @@ pub(super) fn is_in_memory(file: &OwnedFd, offset: u64) -> Option<bool> {
     }
 }
 
-/// What of a file was seen to be in memory by a client that reads on and on.
+/// Which chunks of a file were seen to be in memory not long ago, by whoever passed them. Looking costs a third
+/// of a microsecond each time, which popular files should cost once and not for each client.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
-    range: Range<u64>,
-    at_ms: u64,
+pub(super) struct Chunks(OnceLock<Box<[AtomicU64]>>);
+
+impl Chunks {
+    /// Up to where in this range of a file that ends there the bytes are in memory; its start: none are.
+    ///
+    /// Looks at the first and the last byte of each chunk: the kernel reads files in pieces about as large,
+    /// and mostly forgets them so. Where only what lies between is missing, a loop waits once for a disk.
+    pub(super) fn in_memory(&self, file: &OwnedFd, file_end: u64, range: Range<u64>, now_ms: u64) -> u64 {
+        let are_there = |first, end: u64| [first, end - 1].iter().all(|&at| is_in_memory(file, at) != Some(false));
+        let mut at = range.start;
+        while at < range.end {
+            let chunk = at / PROBE_BYTES;
+            let chunk_end = (chunk + 1).saturating_mul(PROBE_BYTES).min(file_end);
+            let end = chunk_end.min(range.end);
+            if !self.was_seen(file_end, chunk, now_ms) {
+                if are_there(chunk * PROBE_BYTES, chunk_end) {
+                    self.slot(file_end, chunk).store(mark(chunk, now_ms), Ordering::Relaxed);
+                } else if !are_there(at, end) {
+                    break;
+                }
+            }
+            at = end;
+        }
+        at
+    }
+
+    fn was_seen(&self, file_end: u64, chunk: u64, now_ms: u64) -> bool {
+        let seen = self.slot(file_end, chunk).load(Ordering::Relaxed);
+        let age = mark(chunk, now_ms).wrapping_sub(seen);
+        // Of another chunk, the upper half differs, and so it is far too old.
+        seen != 0 && age < SEEN_KEPT_MS
+    }
+
+    fn slot(&self, file_end: u64, chunk: u64) -> &AtomicU64 {
+        let count = file_end.div_ceil(PROBE_BYTES).clamp(1, CHUNKS);
+        let slots = self.0.get_or_init(|| (0..count).map(|_| AtomicU64::new(0)).collect());
+        &slots[usize::try_from(chunk % slots.len() as u64).unwrap_or_default()]
+    }
 }
 
-impl Seen {
-    /// Up to where in this range the file can be read without waiting; its start: not at all.
-    ///
-    /// Looks at the last byte of each [`PROBE_BYTES`]: the kernel reads files in pieces about as large, and
-    /// mostly forgets them so. Where what lies between is missing, a loop waits once for a disk.
-    pub(super) fn extend(&mut self, file: &OwnedFd, range: Range<u64>, now_ms: u64) -> u64 {
-        let is_there = |offset| is_in_memory(file, offset) != Some(false);
-        let knows = (self.range.start..=self.range.end).contains(&range.start);
-        if !knows || now_ms.saturating_sub(self.at_ms) >= SEEN_KEPT_MS {
-            *self = Self { range: range.start..range.start, at_ms: now_ms };
-            if !is_there(range.start) {
-                return range.start;
-            }
-        }
-        while self.range.end < range.end {
-            let next = (self.range.end / PROBE_BYTES + 1).saturating_mul(PROBE_BYTES).min(range.end);
-            if !is_there(next - 1) {
-                break;
-            }
-            self.range.end = next;
-        }
-        self.range.end.clamp(range.start, range.end)
-    }
+/// A chunk and a time in one number: of different chunks, further apart than any two times that matter.
+fn mark(chunk: u64, now_ms: u64) -> u64 {
+    ((chunk + 1) << 32) | (now_ms & u64::from(u32::MAX))
 }
 
 /// A clock that is as cheap as reading memory, and a few milliseconds coarse.
@@ -242,5 +259,28 @@ mod tests {
         let found = media.find(device, &opened).expect("it has a file system");
         assert_eq!(media.get(device), Some(found));
         assert_ne!(found, Medium::Remote);
+    }
+
+    #[test]
+    fn what_was_seen_to_be_in_memory_is_not_looked_at_again_for_a_while() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let size = 3 * PROBE_BYTES + 1;
+        file.as_file().set_len(size).expect("there is room");
+        let opened = file.reopen().expect("the same file").into();
+        let chunks = Chunks::default();
+        let now = now_ms();
+        assert_eq!(chunks.in_memory(&opened, size, 5..5, now), 5);
+        // Read by somebody, it is in memory; or this file system does not tell.
+        std::fs::read(file.path()).expect("it can be read");
+        assert_eq!(chunks.in_memory(&opened, size, 1..size, now), size);
+        for chunk in 0..4 {
+            assert!(chunks.was_seen(size, chunk, now + SEEN_KEPT_MS - 1));
+            assert!(!chunks.was_seen(size, chunk, now + SEEN_KEPT_MS));
+        }
+        // They share their places with others.
+        let chunks = Chunks::default();
+        chunks.slot(u64::MAX, 1).store(mark(1, now), Ordering::Relaxed);
+        assert!(chunks.was_seen(u64::MAX, 1, now) && !chunks.was_seen(u64::MAX, 1 + CHUNKS, now));
+        assert!(!chunks.was_seen(u64::MAX, 0, now));
     }
 }

@@ -1,5 +1,6 @@
 //! What is published, by name. No path leaves this folder.
 
+mod ahead;
 mod beneath;
 mod cache;
 mod content;

@@ -322,7 +322,7 @@ impl Sources {
     pub(crate) fn list(self: &Arc<Self>, asked: Asked, portion: Portion) -> Waiting<Looked<Arc<Listing>>> {
         let sources = Arc::clone(self);
         let Asked { owner, mut view } = asked;
-        self.listings.spawn(owner, move |answer| {
+        self.listings.spawn(owner, move |answer, runtime| {
             let root = match &sources.published {
                 Published::Folder(path) => view.root(path, Look::Disk).map_err(Refusal::from),
                 _ => Err(Refusal::NotFound),
@@ -331,7 +331,7 @@ impl Sources {
             let waiter = Waiter { view, answer };
             match (&sources.published, root) {
                 (Published::Custom(custom), _) => waiter.answer(custom.list(&portion).map(Arc::new)),
-                (_, Ok(root)) => sources.listings.read(&root, &portion, waiter),
+                (_, Ok(root)) => sources.listings.read(&root, &portion, waiter, runtime.as_ref()),
                 (_, Err(refusal)) => waiter.answer(Err(refusal)),
             }
         })

@@ -9,13 +9,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::medium::{Glance, Look, open_at};
-use crate::limits::ROOT_KEPT;
+use super::medium::{Glance, Look, now_ms, open_at};
+use crate::limits::ROOT_KEPT_MS;
 use crate::sync::lock;
 
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::PATH).union(OFlags::CLOEXEC);
@@ -74,22 +73,23 @@ pub(super) struct RootPath {
 #[derive(Debug)]
 struct Found {
     root: Result<Arc<Root>, Errno>,
-    looked: Instant,
+    /// By the coarse clock.
+    looked_ms: u64,
 }
 
 impl RootPath {
     pub(super) fn new(path: &Path) -> io::Result<Self> {
         let path: Arc<Path> = std::path::absolute(path)?.into();
         let root = Root::open(Arc::clone(&path), Look::Disk)?;
-        let found = Mutex::new(Found { root: Ok(Arc::new(root)), looked: Instant::now() });
+        let found = Mutex::new(Found { root: Ok(Arc::new(root)), looked_ms: now_ms() });
         Ok(Self { path, found })
     }
 
-    /// What the path leads to, as of [`ROOT_KEPT`] ago at most. Fails with `AGAIN` where that takes a longer
+    /// What the path leads to, as of [`ROOT_KEPT_MS`] ago at most. Fails with `AGAIN` where that takes a longer
     /// look.
     pub(super) fn now(&self, look: Look) -> Result<Arc<Root>, Errno> {
         let found = lock(&self.found);
-        if found.looked.elapsed() < ROOT_KEPT {
+        if now_ms().saturating_sub(found.looked_ms) < ROOT_KEPT_MS {
             return found.root.clone();
         }
         // Others go on meanwhile, each with what it finds.
@@ -102,7 +102,7 @@ impl RootPath {
             Err(Errno::AGAIN) => return Err(Errno::AGAIN),
             now => found.root = now,
         }
-        found.looked = Instant::now();
+        found.looked_ms = now_ms();
         found.root.clone()
     }
 }
