@@ -5,6 +5,8 @@
 //! their SHA-256 beside them. With the feature `compile` the machine code is made here; without it, it is
 //! `prebuilt/NAME.ARCH.cwasm`, and no compiler is built at all.
 
+#![expect(clippy::print_stdout, reason = "a build script speaks to cargo on stdout")]
+
 use std::path::Path;
 use std::{env, fs};
 

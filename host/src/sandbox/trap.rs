@@ -115,7 +115,7 @@ mod tests {
         let mut rest = number.checked_sub(1);
         while let Some(value) = rest {
             digits.insert(0, char::from(DIGITS[value % 62]));
-            rest = (value >= 62).then(|| value / 62);
+            rest = (value >= 62).then_some(value / 62);
         }
         digits.into_iter().collect()
     }

@@ -26,7 +26,7 @@ impl Connection {
         let passing = Passing { content, offset, count: count.min(DISK_PASS_BYTES), socket };
         let owner = self.owner();
         let passed = self.client.shared.sources.pass_from_disk(owner, passing);
-        match self.from_disk(passed).await? {
+        match self.wait_for_disk(passed).await? {
             Ok(moved) => Ok(moved),
             Err(_) => Err(Ended::SourceFailed("no thread is there to read it".into())),
         }
@@ -45,7 +45,7 @@ impl Connection {
         &mut self,
         looked: impl Future<Output = Result<Looked<T>, Refusal>>,
     ) -> Result<Result<T, Refusal>, Ended> {
-        Ok(match self.from_disk(looked).await? {
+        Ok(match self.wait_for_disk(looked).await? {
             Ok(Looked { view, found }) => {
                 self.view = view;
                 found
@@ -55,7 +55,7 @@ impl Connection {
     }
 
     /// Waits for what a disk has, no longer than for any source.
-    async fn from_disk<T>(
+    async fn wait_for_disk<T>(
         &mut self,
         work: impl Future<Output = Result<T, Refusal>>,
     ) -> Result<Result<T, Refusal>, Ended> {

@@ -82,6 +82,7 @@ impl Medium {
     /// What the type of a file system says.
     fn of_type(file: &OwnedFd) -> Result<Option<Self>, Errno> {
         let kind = rustix::fs::fstatfs(file)?.f_type;
+        #[expect(clippy::useless_conversion, reason = "its type differs between C libraries and architectures")]
         let kind = u32::try_from(i64::from(kind) & i64::from(u32::MAX)).unwrap_or_default();
         Ok(match kind {
             kind if MEMORY.contains(&kind) => Some(Self::Memory),
