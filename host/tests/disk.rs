@@ -1,5 +1,7 @@
 //! Those who wait for a disk wait alone.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a test says what it measured, and why it was skipped")]
+
 #[path = "fuse/mod.rs"]
 mod fuse;
 

@@ -53,7 +53,7 @@ fn crowd(address: SocketAddr, ground: &Ground<'_>) -> Vec<TcpStream> {
     let kept = format!("GET {} HTTP/1.1\r\nHost: a\r\nRange: bytes=0-9\r\n\r\n", ground.longest);
     let idle = |number: u32| {
         let mut stream = connect(address).ok()?;
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             stream.write_all(kept.as_bytes()).ok()?;
             // Whatever comes: the connection is idle afterwards, or has given way.
             let _ = stream.read(&mut [0; 1 << 10]);
