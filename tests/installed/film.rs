@@ -41,7 +41,6 @@ fn make_film(mut ffmpeg: Command, path: &Path) {
 /// Puts the film where it is to be served.
 pub(crate) fn beside(film: &Path, folder: &Folder, name: &str) -> PathBuf {
     let path = folder.at(name);
-    fs::create_dir_all(path.parent().expect("it is in the folder")).expect("a folder can be made");
     fs::hard_link(film, &path).or_else(|_| fs::copy(film, &path).map(drop)).expect("a film can be copied");
     path
 }
