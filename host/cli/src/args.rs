@@ -158,7 +158,7 @@ pub(crate) struct Serve {
     #[arg(required = true, value_hint = ValueHint::AnyPath)]
     source: Option<OsString>,
 
-    /// Address to listen on: PORT, :PORT, HOST:PORT or unix:PATH [default: 8080]
+    /// Listen on PORT, :PORT, HOST:PORT or unix:PATH [default: 8080]
     ///
     /// `PORT` accepts connections from this machine only, `:PORT` on all IPv4 addresses. Port 0 picks a free
     /// port. `unix:PATH,mode=660,owner=NAME,group=NAME` sets the permissions of the socket. `systemd:` uses the
@@ -260,11 +260,11 @@ pub(crate) struct LiveFlags {
     #[arg(long, value_name = "POINT", default_value = "burst")]
     pub(crate) join: JoinAt,
 
-    /// Start viewers this many bytes behind the live edge, with `--join burst`
+    /// With `--join burst`, start viewers up to this many bytes behind the live edge
     #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = bytes)]
     pub(crate) burst: u64,
 
-    /// Disconnect a viewer that falls this much further behind the live edge than where it joined
+    /// Disconnect a viewer that falls this many bytes further behind the live edge than when it joined
     ///
     /// Values below 2M count as 2M, because a producer may send 2M at once.
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = size)]
@@ -343,15 +343,15 @@ pub(crate) struct LimitFlags {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     pub(crate) stall_timeout: Duration,
 
-    /// Requests on one connection
+    /// Close a connection after this many requests
     #[arg(long, value_name = "N", default_value = "10000", value_parser = value_parser!(u32).range(1..))]
     pub(crate) max_exchanges: u32,
 
-    /// Actions per guest call; the contract promises 64
+    /// Actions that a guest may return for one event; the contract guarantees 64
     #[arg(long, value_name = "N", default_value = "64", value_parser = value_parser!(u32).range(64..=100_000))]
     pub(crate) max_actions: u32,
 
-    /// Bytes per `send` action
+    /// Bytes that a guest may send with one `send` action
     #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = size)]
     pub(crate) max_send: u64,
 
