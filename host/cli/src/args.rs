@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show what a guest imports and exports
+    /// Show the imports and exports of a guest
     Inspect {
         /// Component to inspect [default: the built-in guest]
         #[arg(value_hint = ValueHint::FilePath)]
