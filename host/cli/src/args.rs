@@ -40,14 +40,14 @@ Environment:
   Each flag has a variable: MULTICLIENT_MAX_CLIENTS=50 is --max-clients 50. Flags win over
   variables. An empty variable counts as not set.";
 
-const NAMES: &str = "A file that has the name of a command is served as ./NAME.";
+const NAMES: &str = "To serve a file with the name of a command, write ./NAME.";
 
 /// What the program ends with.
 pub(crate) const EXIT_CODES: [(u8, &str); 4] = [
-    (0, "served to the end; identical replay; all claims hold; the server responds"),
+    (0, "served to the end; the replay is identical; all claims held; the server responds"),
     (1, "could not start; the replay differs; a claim is broken; the server does not respond"),
     (2, "wrong usage"),
-    (3, "clients were cut off; the trial of isolation is inconclusive"),
+    (3, "some clients were cut off; the isolation test is inconclusive"),
 ];
 
 /// Serve files, folders and live media over HTTP, each client in a fresh sandbox
@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show what a guest imports and exports
+    /// Show the imports and exports of a guest
     Inspect {
         /// Component to inspect [default: the built-in guest]
         #[arg(value_hint = ValueHint::FilePath)]
@@ -84,13 +84,13 @@ pub(crate) enum Command {
     Health(Health),
     /// Print the man page
     Man {
-        /// Command to print the page of [default: the program]
+        /// Command whose page to print [default: the program]
         #[arg(value_name = "COMMAND")]
         of: Option<String>,
     },
     /// Print a script that completes commands and flags in a shell
     Completions {
-        /// Shell to print it for
+        /// Shell that will run the script
         shell: Shell,
     },
 }
@@ -101,7 +101,7 @@ pub(crate) struct Health {
     #[arg(value_name = "URL", default_value = "127.0.0.1:8080", value_parser = Address::parse)]
     pub(crate) url: Address,
 
-    /// Time that the server has to respond
+    /// Wait this long for a response
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]
     pub(crate) timeout: Duration,
 }
@@ -158,10 +158,10 @@ pub(crate) struct Serve {
     #[arg(required = true, value_hint = ValueHint::AnyPath)]
     source: Option<OsString>,
 
-    /// Where to listen: PORT, :PORT, HOST:PORT or unix:PATH [default: 8080]
+    /// Listen on PORT, :PORT, HOST:PORT or unix:PATH [default: 8080]
     ///
-    /// A port alone is open to this machine only, `:PORT` to everybody who can reach this machine; port 0 is
-    /// any free port. `unix:PATH,mode=660,owner=NAME,group=NAME` says who may connect. `systemd:` takes the
+    /// `PORT` accepts connections from this machine only, `:PORT` on all IPv4 addresses. Port 0 picks a free
+    /// port. `unix:PATH,mode=660,owner=NAME,group=NAME` sets the permissions of the socket. `systemd:` uses the
     /// sockets of the service's socket unit.
     #[arg(value_name = "URL", default_value = "127.0.0.1:8080", hide_default_value = true)]
     #[arg(value_parser = Address::parse)]
@@ -200,20 +200,21 @@ impl Serve {
 pub(crate) struct ContentFlags {
     /// List folders that have no `index.html`
     ///
-    /// The list is HTML, or JSON for a client that asks for it.
+    /// The list is HTML, or JSON for clients that ask for JSON.
     #[arg(long)]
     pub(crate) list: bool,
 
-    /// Give browsers a page with a player for media
+    /// Give browsers a page with a media player
     ///
-    /// A single source has it at `/`; in a folder it is the file's URL with `?play`, and lists link to it.
+    /// For a single source, the page is at `/`. In a folder, the page of a file is at its URL with `?play`;
+    /// lists link to these pages.
     #[arg(long)]
     pub(crate) page: bool,
 
     /// Follow files that are still being written
     ///
-    /// A file modified within the last --follow-idle counts as growing: clients get what exists, then new data
-    /// as it is appended, until the file stops growing for that long or is replaced.
+    /// A file modified within the last --follow-idle counts as growing. Clients get the existing data, then new
+    /// data as it is appended. The response ends when the file has not grown for that long, or is replaced.
     #[arg(long)]
     pub(crate) follow: bool,
 
@@ -237,12 +238,12 @@ pub(crate) struct ContentFlags {
 
     /// Let scripts of other sites read responses
     ///
-    /// With a value, only scripts of this origin.
+    /// A value restricts this to scripts of one origin.
     #[arg(long, value_name = "ORIGIN", num_args = 0..=1, require_equals = true, default_missing_value = "*")]
     #[arg(value_parser = visible)]
     pub(crate) cors: Option<String>,
 
-    /// Respond as FFmpeg's example server does, wherever that is safe
+    /// Respond like FFmpeg's example server, except where that is unsafe
     #[arg(long)]
     pub(crate) compat: bool,
 }
@@ -255,27 +256,28 @@ pub(crate) struct LiveFlags {
 
     /// Start viewers at this point of a live source
     ///
-    /// If its format is known, that is a place where a decoder can begin.
+    /// A join point is an offset at which a decoder can start. In unknown formats, every byte is a join point.
     #[arg(long, value_name = "POINT", default_value = "burst")]
     pub(crate) join: JoinAt,
 
-    /// Start viewers this many bytes behind the live edge, with `--join burst`
+    /// With `--join burst`, start viewers up to this many bytes behind the live edge
     #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = bytes)]
     pub(crate) burst: u64,
 
-    /// Disconnect a viewer that falls this much further behind the live edge than where it joined
+    /// Disconnect a viewer that falls this many bytes further behind the live edge than when it joined
     ///
-    /// At least 2M, whatever is given: that much may arrive at once.
+    /// Values below 2M count as 2M, because a producer may send 2M at once.
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = size)]
     pub(crate) lag: u64,
 
-    /// Component that finds where viewers can join a live source, or `off` [default: the built-in index]
+    /// Component that finds the join points of live sources, or `off` [default: the built-in index]
     ///
-    /// It exports `multiclient:index/marks` and imports nothing. With `off`, viewers join at any byte.
+    /// The component must export `multiclient:index/marks` and import nothing. With `off`, viewers start at any
+    /// byte.
     #[arg(long, value_name = "FILE", value_parser = index_from(), value_hint = ValueHint::FilePath)]
     pub(crate) index: Option<IndexFrom>,
 
-    /// Pause the writer while the buffer is full and nobody watches, instead of dropping the oldest bytes
+    /// Pause the producer while --buffer is full and nobody watches, instead of dropping the oldest bytes
     #[arg(long)]
     pub(crate) hold: bool,
 
@@ -296,17 +298,18 @@ pub(crate) struct LimitFlags {
 
     /// Clients at once from one address, or `unlimited`
     ///
-    /// An IPv6 /64 counts as one address. 127.0.0.1 and ::1 are not limited.
+    /// An IPv6 /64 counts as one address. 127.0.0.1 and ::1 (often a proxy) are exempt.
     #[arg(long, value_name = "N", default_value = "128", value_parser = count_or_unlimited)]
     pub(crate) per_address: Bound<u32>,
 
-    /// Clients beyond --max-clients that still get a response, which says that the server is full
+    /// Respond with 503 to this many clients at once beyond --max-clients, instead of disconnecting them
     #[arg(long, value_name = "N", default_value = "16", value_parser = value_parser!(u32).range(0..=10_000))]
     pub(crate) reserve: u32,
 
-    /// Block an address for 10 s after this many of its connections have failed their guest; `unlimited`: never
+    /// Block an address for 10 s after the guests of this many of its connections have failed
     ///
-    /// Failures count together if each comes within 10 s of the last. 127.0.0.1 and ::1 are never blocked.
+    /// `unlimited` never blocks. The count starts again after 10 s without a failure. 127.0.0.1 and ::1 (often
+    /// a proxy) are never blocked.
     #[arg(long, value_name = "N", default_value = "8", value_parser = count_or_unlimited)]
     pub(crate) faults: Bound<u32>,
 
@@ -314,14 +317,13 @@ pub(crate) struct LimitFlags {
     #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = size)]
     pub(crate) memory: u64,
 
-    /// Memory of all clients together, or `unlimited` [default: half of what the machine or control group has]
+    /// Memory of all clients, or `unlimited` [default: half of the memory of the machine or control group]
     ///
-    /// Counts guests and what is held for their clients. With less than an eighth left, new clients are told that
-    /// the server is full.
+    /// Includes guests, pending data and recordings. With less than an eighth left, new clients get 503.
     #[arg(long, value_name = "BYTES", value_parser = memory_or_unlimited)]
     pub(crate) total_memory: Option<Bound<u64>>,
 
-    /// CPU time of a guest for one event
+    /// CPU time that a guest may use for one event
     #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = time)]
     pub(crate) cpu: Duration,
 
@@ -341,19 +343,19 @@ pub(crate) struct LimitFlags {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     pub(crate) stall_timeout: Duration,
 
-    /// Requests on one connection
+    /// Close a connection after this many requests
     #[arg(long, value_name = "N", default_value = "10000", value_parser = value_parser!(u32).range(1..))]
     pub(crate) max_exchanges: u32,
 
-    /// Actions per guest call; the contract promises 64
+    /// Actions that a guest may return for one event; the contract guarantees 64
     #[arg(long, value_name = "N", default_value = "64", value_parser = value_parser!(u32).range(64..=100_000))]
     pub(crate) max_actions: u32,
 
-    /// Bytes per `send` action
+    /// Bytes that a guest may send with one `send` action
     #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = size)]
     pub(crate) max_send: u64,
 
-    /// Bytes for one client that may wait in the kernel before they are on the wire
+    /// Keep at most this many unsent bytes in the kernel for one client
     #[arg(long, value_name = "BYTES", default_value = "256K", value_parser = size)]
     pub(crate) unsent: u64,
 }
@@ -362,26 +364,27 @@ pub(crate) struct LimitFlags {
 pub(crate) struct GuestFlags {
     /// Run this component instead of the built-in guest
     ///
-    /// It exports `multiclient:session/handler`, and may import an empty WASI 0.2.
+    /// The component must export `multiclient:session/handler`, and may import an empty WASI 0.2.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) guest: Option<PathBuf>,
 
-    /// Grant that guest more than an empty WASI (repeatable)
+    /// Grant the --guest component more than an empty WASI (repeatable)
     #[arg(long, value_name = "GRANT", value_delimiter = ',', requires = "guest")]
     pub(crate) allow: Vec<Allow>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct SandboxFlags {
-    /// Load the file of --guest again for new clients when it changes
+    /// Reload the --guest file for new clients when it changes
     ///
-    /// SIGHUP does so at any time.
+    /// SIGHUP reloads it at once.
     #[arg(long)]
     pub(crate) watch: bool,
 
     /// Record each session that fails into this folder
     ///
-    /// Replay the files with `multiclient replay`. At most 1000 files, readable by you alone.
+    /// `multiclient replay` replays these files. The server writes at most 1000 of them, readable only by the
+    /// user that runs the server.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) capsules: Option<PathBuf>,
 
@@ -389,14 +392,16 @@ pub(crate) struct SandboxFlags {
     #[arg(long)]
     pub(crate) record: bool,
 
-    /// Keep passwords, cookies and queries in capsules instead of redacting them
+    /// Keep passwords, cookies and query strings in capsules instead of redacting them
     #[arg(long)]
     pub(crate) capsule_secrets: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct OperationFlags {
-    /// Listen on this address, too (repeatable; in the variable, separated by `;`)
+    /// Also listen on this address (repeatable)
+    ///
+    /// In the environment variable, `;` separates addresses.
     #[arg(long, value_name = "URL", value_parser = Address::parse, value_delimiter = ';')]
     listen: Vec<Address>,
 
@@ -414,7 +419,7 @@ pub(crate) struct OperationFlags {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) log_file: Option<PathBuf>,
 
-    /// Log where in its guest a session failed
+    /// Log a backtrace for each failed session
     #[arg(short, long)]
     pub(crate) verbose: bool,
 
@@ -426,15 +431,15 @@ pub(crate) struct OperationFlags {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) pid_file: Option<PathBuf>,
 
-    /// Run as this user, once the addresses are bound
+    /// Run as this user after binding the addresses
     ///
-    /// For a server that root starts, to listen on port 80. Without a group, the user's own groups.
+    /// Lets root bind port 80 and then drop privileges. Without GROUP, the server keeps all groups of the user.
     #[arg(long, value_name = "USER[:GROUP]", value_parser = Account::parse, value_hint = ValueHint::Username)]
     pub(crate) user: Option<Account>,
 
     /// Give clients this long to finish on SIGTERM or Ctrl-C
     ///
-    /// A second signal cuts them off.
+    /// A second signal disconnects them at once.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub(crate) drain: Duration,
 }
@@ -457,11 +462,11 @@ pub(crate) enum IndexFrom {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum JoinAt {
-    /// The oldest place that is kept
+    /// The oldest join point still in the buffer
     Start,
-    /// The next place after the live edge
+    /// The next join point after the live edge
     Edge,
-    /// The oldest place within `--burst` bytes of the live edge, or else the newest
+    /// The oldest join point within `--burst` bytes of the live edge, or the newest one before that
     Burst,
 }
 
