@@ -31,6 +31,9 @@ impl EventLoop {
             let runtime = Builder::new_multi_thread()
                 .worker_threads(1)
                 .max_blocking_threads(SLOW_LANE + 1)
+                // Tasks from outside come first. One of them shows a guest that hands the loop over that another
+                // thread runs it: among all that is ready to run, it would be seen too late.
+                .global_queue_interval(1)
                 .thread_name(format!("loop-{number}"))
                 .enable_io()
                 .enable_time()
@@ -96,5 +99,33 @@ fn wait_until_gone(thread: &Path) {
             return;
         }
         thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::sandbox::slow_lane::{Entry, SlowLane};
+
+    fn compute(time: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[test]
+    fn a_loop_with_much_to_do_is_seen_to_run_on_another_thread() {
+        let event_loop = EventLoop::start(0).expect("threads can be started");
+        let (entered, entry) = mpsc::channel();
+        event_loop.handle().spawn(async move {
+            for _ in 0..50 {
+                tokio::spawn(async { compute(Duration::from_millis(10)) });
+            }
+            entered.send(matches!(SlowLane::default().enter(), Entry::Place(_))).expect("the test waits");
+        });
+        assert_eq!(entry.recv(), Ok(true), "the loop was not seen to run elsewhere");
     }
 }
