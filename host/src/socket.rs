@@ -43,7 +43,7 @@ pub(crate) enum Moved {
     Later,
 }
 
-/// Whether more bytes follow at once, so that the kernel should not send a small packet yet.
+/// Whether more bytes, or the end, follow at once, so that the kernel should not send a small packet yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Follows {
     More,

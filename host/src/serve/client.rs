@@ -27,7 +27,7 @@ use crate::record::recording::Recording;
 use crate::sandbox::instance::{self, Place, Sandbox, Spent};
 use crate::sandbox::plan::{Plan, Wait};
 use crate::sandbox::slow_lane::SlowLane;
-use crate::socket::{Moved, Socket};
+use crate::socket::{Follows, Moved, Socket};
 use crate::sources::{Kind, Resolved, Source, View};
 
 /// A client that was admitted.
@@ -198,7 +198,13 @@ impl Connection {
                 // The guest will not be called again: what follows needs a socket and no instance.
                 self.drop_sandbox();
             }
-            self.carry_out(&mut plan.steps).await?;
+            // The end of a connection goes with its last bytes in one packet, and wakes the client once. With a
+            // rate there may be a pause between them.
+            let last = match plan.wait {
+                Wait::Close(_) if self.pace.is_none() => Follows::More,
+                _ => Follows::Nothing,
+            };
+            self.carry_out(&mut plan.steps, last).await?;
             self.hold(0)?;
             plan = match plan.wait {
                 Wait::Receive(phase) => self.receive(phase).await?,

@@ -45,9 +45,10 @@ impl Connection {
         }
     }
 
-    pub(super) async fn carry_out(&mut self, steps: &mut Vec<Step>) -> Result<(), Ended> {
+    /// Carries the steps out. `last`: what comes right after them.
+    pub(super) async fn carry_out(&mut self, steps: &mut Vec<Step>, last: Follows) -> Result<(), Ended> {
         let mut steps = steps.drain(..).peekable();
-        let done = self.carry_out_each(&mut steps).await;
+        let done = self.carry_out_each(&mut steps, last).await;
         if done.is_err() {
             // What was under way is told of as well, with what had been sent of it.
             for step in steps {
@@ -59,7 +60,7 @@ impl Connection {
         done
     }
 
-    async fn carry_out_each(&mut self, steps: &mut Peekable<Drain<'_, Step>>) -> Result<(), Ended> {
+    async fn carry_out_each(&mut self, steps: &mut Peekable<Drain<'_, Step>>, last: Follows) -> Result<(), Ended> {
         while let Some(step) = steps.next() {
             match step {
                 Step::Send(bytes) => match steps.peek() {
@@ -74,10 +75,10 @@ impl Connection {
                             continue;
                         }
                         steps.next();
-                        self.send_with(&bytes, span, follows(steps.peek())).await?;
+                        self.send_with(&bytes, span, follows(steps.peek(), last)).await?;
                     }
                     next => {
-                        let follows = follows(next);
+                        let follows = follows(next, last);
                         self.send(&bytes, follows).await?;
                     }
                 },
@@ -286,11 +287,11 @@ async fn rest(later: Instant, stop: &mut watch::Receiver<Stop>) -> Result<(), En
     }
 }
 
-/// Whether bytes come right after a send.
-fn follows(next: Option<&Step>) -> Follows {
+/// Whether anything comes right after a send.
+fn follows(next: Option<&Step>, last: Follows) -> Follows {
     match next {
         Some(Step::Send(_) | Step::Pass(_)) => Follows::More,
-        Some(Step::Report(_)) | None => Follows::Nothing,
+        Some(Step::Report(_)) | None => last,
     }
 }
 
