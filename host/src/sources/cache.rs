@@ -1,17 +1,19 @@
 //! Files that were opened a moment ago, for whoever wants them next.
 //!
 //! A file is opened once for all clients that ask for it at about the same time. Before it is given out
-//! again its name is looked up, so that a client never gets what the name does not stand for any more.
+//! again its name is looked up, unless that was done a few milliseconds ago: a client never gets what the
+//! name has not stood for since then.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use rustix::fs::Stat;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use super::content::Content;
-use crate::limits::{OPEN_FILES, OPEN_FILES_KEPT};
+use crate::limits::{OPEN_FILE_CHECK, OPEN_FILES, OPEN_FILES_KEPT};
 use crate::sync::lock;
 
 /// The open files of a server.
@@ -24,8 +26,19 @@ pub(crate) struct Cache {
 struct Kept {
     content: Arc<Content>,
     identity: Identity,
+    /// When its name was last looked up.
+    checked: Instant,
     /// Whether somebody has asked for it since it was last looked at.
     wanted: bool,
+}
+
+/// What was opened by a name.
+pub(crate) enum Opened {
+    /// The name stood for it a moment ago.
+    Fresh(Arc<Content>),
+    /// The name has to be looked up. Whoever finds that it still stands for this says so to
+    /// [`checked`](Cache::checked).
+    Stale(Arc<Content>, Identity),
 }
 
 /// What is different when a name leads to another file, or the same one has changed.
@@ -52,12 +65,23 @@ impl From<&Stat> for Identity {
 }
 
 impl Cache {
-    /// What was opened by this name. Whoever takes it sees to it that it still is what the name stands for.
-    pub(crate) fn get(&self, name: &[u8]) -> Option<(Arc<Content>, Identity)> {
+    /// What was opened by this name.
+    pub(crate) fn get(&self, name: &[u8]) -> Option<Opened> {
         let mut files = lock(&self.files);
         let kept = files.get_mut(name)?;
         kept.wanted = true;
-        Some((Arc::clone(&kept.content), kept.identity))
+        let content = Arc::clone(&kept.content);
+        Some(match kept.checked.elapsed() < OPEN_FILE_CHECK {
+            true => Opened::Fresh(content),
+            false => Opened::Stale(content, kept.identity),
+        })
+    }
+
+    /// Notes that a name still stands for the file with this identity.
+    pub(crate) fn checked(&self, name: &[u8], identity: Identity) {
+        if let Some(kept) = lock(&self.files).get_mut(name).filter(|kept| kept.identity == identity) {
+            kept.checked = Instant::now();
+        }
     }
 
     /// Keeps a file for those who want it next. Without a loop to forget it later it is not kept.
@@ -70,7 +94,8 @@ impl Cache {
         if files.is_empty() {
             runtime.spawn(forget(Arc::clone(&self.files)));
         }
-        files.insert(name.to_owned(), Kept { content: Arc::clone(content), identity, wanted: true });
+        let kept = Kept { content: Arc::clone(content), identity, checked: Instant::now(), wanted: true };
+        files.insert(name.to_owned(), kept);
     }
 }
 

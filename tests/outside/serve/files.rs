@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
-use support::{Connection, Folder, Response, Server, age, noise};
+use support::{Connection, Folder, Response, Server, age, noise, until_files_are_looked_up};
 
 // ---- a file as it is
 
@@ -262,6 +262,7 @@ fn a_download_resumes_only_with_the_same_file() {
     fs::write(folder.at("new"), &new).expect("a file can be written");
     age(&folder.at("new"));
     fs::rename(folder.at("new"), path).expect("a file can be replaced");
+    until_files_are_looked_up();
     // Same name, same size, same time, other content: the whole of it.
     connection.request("GET", "/film.mp4", &lines).is(200, &new);
 }
@@ -280,10 +281,12 @@ fn a_replaced_file_is_served_with_its_new_content() {
     }
     folder.file("new", "the new film, which is longer");
     fs::rename(folder.at("new"), &path).expect("a file can be replaced");
+    until_files_are_looked_up();
     for connection in &mut connections {
         connection.get("/film.mp4").is(200, b"the new film, which is longer");
     }
     fs::remove_file(&path).expect("a file can be removed");
+    until_files_are_looked_up();
     for connection in &mut connections {
         assert_eq!(connection.get("/film.mp4").status(), 404);
         connection.expect_open();
@@ -302,6 +305,7 @@ fn a_file_replaced_while_it_is_sent_arrives_whole() {
     let mut got = connection.read_exactly(1 << 10);
     folder.file("new", "another film");
     fs::rename(folder.at("new"), &path).expect("a file can be replaced");
+    until_files_are_looked_up();
     got.extend(connection.read_exactly(old.len() - got.len()));
     assert!(got == old, "the same film from the first byte to the last");
     connection.get("/film.mp4").is(200, b"another film");

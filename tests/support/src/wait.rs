@@ -11,6 +11,11 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How long between two looks.
 const GLANCE: Duration = Duration::from_millis(2);
 
+/// Waits until the server looks up the names of open files again: it serves what was there 10 ms ago.
+pub fn until_files_are_looked_up() {
+    thread::sleep(Duration::from_millis(11));
+}
+
 /// Polls a condition until it is true.
 #[track_caller]
 pub fn eventually(what: &str, is_it: impl FnMut() -> bool) {
