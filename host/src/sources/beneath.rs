@@ -113,21 +113,16 @@ fn link(root: &Root, path: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
     }
 }
 
-impl From<Errno> for Refusal {
-    fn from(error: Errno) -> Self {
-        match error {
-            // A link that leads out (XDEV) or in a circle, a name longer than any, a socket (NXIO): not published.
-            Errno::NOENT
-            | Errno::NOTDIR
-            | Errno::XDEV
-            | Errno::LOOP
-            | Errno::NAMETOOLONG
-            | Errno::INVAL
-            | Errno::NXIO => Self::NotFound,
-            Errno::ACCESS | Errno::PERM => Self::Forbidden,
-            Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::BUSY | Errno::AGAIN => Self::Unavailable,
-            _ => Self::Failed,
+/// What a client is told about a file that cannot be opened.
+pub(super) fn refusal(error: Errno) -> Refusal {
+    match error {
+        // A link that leads out (XDEV) or in a circle, a name longer than any, a socket (NXIO): not published.
+        Errno::NOENT | Errno::NOTDIR | Errno::XDEV | Errno::LOOP | Errno::NAMETOOLONG | Errno::INVAL | Errno::NXIO => {
+            Refusal::NotFound
         }
+        Errno::ACCESS | Errno::PERM => Refusal::Forbidden,
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::BUSY | Errno::AGAIN => Refusal::Unavailable,
+        _ => Refusal::Failed,
     }
 }
 

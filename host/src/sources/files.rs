@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, CWD, FileType, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::beneath::{Beneath, READ};
-use super::cache::{Cache, Identity};
+use super::beneath::{Beneath, READ, refusal};
+use super::cache::{Cache, Identity, Opened};
 use super::content::{Content, Range, is_made_up};
 use super::follow::Source;
 use super::growing::Growing;
@@ -55,7 +55,7 @@ impl From<Errno> for Miss {
     fn from(error: Errno) -> Self {
         match error {
             Errno::AGAIN => Self::Disk,
-            error => Self::Refused(error.into()),
+            error => Self::Refused(refusal(error)),
         }
     }
 }
@@ -134,14 +134,22 @@ impl Files {
 
     /// What was opened by this name, if it still is what the name stands for.
     fn kept(&self, name: &[u8], spot: &Spot<'_>, look: Look) -> Result<Option<Arc<Content>>, Miss> {
-        let Some((content, identity)) = self.cache.get(name) else { return Ok(None) };
+        let Some(opened) = self.cache.get(name) else { return Ok(None) };
+        let (content, identity) = match opened {
+            Opened::Fresh(content) => return Ok(Some(content)),
+            Opened::Stale(content, identity) => (content, identity),
+        };
         if look == Look::Memory && content.is_remote() {
             return Err(Miss::Disk);
         }
         // Of a disk, not even this waits: as long as the file is open, all that its name leads through is in
         // memory, and so is whatever has just taken its place.
         let now = spot.stat().ok().as_ref().map(Identity::from);
-        Ok((now == Some(identity)).then_some(content))
+        if now != Some(identity) {
+            return Ok(None);
+        }
+        self.cache.checked(name, identity);
+        Ok(Some(content))
     }
 
     /// What kind of thing it is and what it is on, if that can be told from memory, and so can the rest.
@@ -211,7 +219,7 @@ fn has_bytes_or_names(stat: &Stat) -> bool {
 
 /// What it means when something that was found cannot be read.
 fn unread(error: Errno) -> Refusal {
-    match error.into() {
+    match refusal(error) {
         Refusal::NotFound => Refusal::Failed,
         other => other,
     }

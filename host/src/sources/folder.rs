@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat};
 
-use super::beneath::{Beneath, READ};
+use super::beneath::{Beneath, READ, refusal};
 use super::content::modified;
 use super::medium::Look;
 use super::root::Root;
@@ -100,8 +100,8 @@ pub(super) struct State {
 impl<'a> Folder<'a> {
     pub(super) fn open(root: &'a Root, name: &'a [u8]) -> Result<Self, Refusal> {
         let folder = Beneath::new(name).ok_or(Refusal::NotFound)?;
-        let folder = folder.open(root, READ | OFlags::DIRECTORY, Look::Disk)?;
-        let stat = rustix::fs::fstat(&folder)?;
+        let folder = folder.open(root, READ | OFlags::DIRECTORY, Look::Disk).map_err(refusal)?;
+        let stat = rustix::fs::fstat(&folder).map_err(refusal)?;
         let changed = [(stat.st_mtime, stat.st_mtime_nsec), (stat.st_ctime, stat.st_ctime_nsec)];
         Ok(Self { root, name, folder, state: State { identity: (stat.st_dev, stat.st_ino), changed } })
     }
@@ -148,9 +148,9 @@ impl<'a> Folder<'a> {
     fn names(&self, after: &[u8], effort: &mut Effort<impl Fn() -> bool>) -> Result<Names, Refusal> {
         let mut first = BinaryHeap::new();
         let mut all = true;
-        for found in Dir::read_from(&self.folder)? {
+        for found in Dir::read_from(&self.folder).map_err(refusal)? {
             effort.spend()?;
-            let found = found?;
+            let found = found.map_err(refusal)?;
             let name = found.file_name().to_bytes();
             if name <= after || !can_be_opened(name, found.file_type()) {
                 continue;

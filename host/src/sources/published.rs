@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::fs::{Access, FileType};
 
-use super::beneath::Beneath;
+use super::beneath::{Beneath, refusal};
 use super::content::{Content, Passing};
 use super::error::{SourceError, unreadable};
 use super::files::{Files, Miss, Resolved, Spot};
@@ -325,7 +325,7 @@ impl Sources {
         let Asked { owner, mut view } = asked;
         self.listings.spawn(owner, move |answer, runtime| {
             let root = match &sources.published {
-                Published::Folder(path) => view.root(path, Look::Disk).map_err(Refusal::from),
+                Published::Folder(path) => view.root(path, Look::Disk).map_err(refusal),
                 _ => Err(Refusal::NotFound),
             };
             let root = root.map(Arc::clone);
