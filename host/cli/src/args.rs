@@ -17,7 +17,7 @@ use multiclient_isolate::Claim;
 use crate::address::Address;
 use crate::privileges::Account;
 use crate::values::{
-    Bound, bytes, count_or_unlimited, header, memory_or_unlimited, rate_or_unlimited, size, time, visible,
+    Bound, bytes, count_or_unlimited, header, memory_or_unlimited, rate_or_unlimited, size, time, time_or_zero, visible,
 };
 
 /// Flags that `-h` shows; `--help` shows all.
@@ -404,6 +404,12 @@ pub(crate) struct OperationFlags {
     /// In the environment variable, `;` separates addresses.
     #[arg(long, value_name = "URL", value_parser = Address::parse, value_delimiter = ';')]
     listen: Vec<Address>,
+
+    /// Leave a new TCP connection to the kernel until it sends its first bytes, at most for this long
+    ///
+    /// The kernel counts whole seconds. `0` accepts connections at once.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time_or_zero)]
+    pub(crate) defer_accept: Duration,
 
     /// Print a QR code of the URL, for a phone
     #[arg(long)]

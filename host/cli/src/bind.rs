@@ -48,9 +48,13 @@ pub(crate) fn bind(serve: &Serve) -> Result<Bound, Failure> {
                 Ok(passed) if passed.is_empty() => return Err(Failure::nothing_passed()),
                 passed => passed.map(|passed| bound.listeners.extend(passed)),
             },
-            Address::Tcp(tcp) => bind_tcp(tcp).map(|(listeners, missing)| {
+            Address::Tcp(tcp) => bind_tcp(tcp).and_then(|(listeners, missing)| {
+                for listener in &listeners {
+                    listen::defer_accept(listener, serve.operation.defer_accept)?;
+                }
                 bound.listeners.extend(listeners);
                 bound.missing.extend(missing);
+                Ok(())
             }),
         };
         listened.map_err(|error| Failure::bind(address, &error, serve.source()))?;

@@ -81,6 +81,11 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The same, or `0`.
+pub(crate) fn time_or_zero(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { time(text) }
+}
+
 fn number_and_unit(text: &str) -> (&str, &str) {
     text.split_at(text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len()))
 }

@@ -4,10 +4,11 @@ use std::env;
 use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::io::FdFlags;
 use rustix::net::sockopt;
@@ -27,6 +28,27 @@ pub fn tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Has the kernel keep connections to a TCP listener until their first bytes come, so that accepting one and
+/// reading its request are one wake-up. A client that says nothing is accepted after `patience`: whole seconds,
+/// rounded up; zero accepts at once.
+#[expect(unsafe_code, reason = "neither rustix nor socket2 has a name for this option")]
+pub fn defer_accept(listener: &OwnedFd, patience: Duration) -> io::Result<()> {
+    let seconds = patience.as_secs() + u64::from(patience.subsec_nanos() > 0);
+    let seconds = libc::c_int::try_from(seconds).unwrap_or(libc::c_int::MAX);
+    let length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the descriptor is open, and the value is one `int` that lives to the end of the call, as tcp(7) says.
+    let set = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            length,
+        )
+    };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Who may connect to a unix socket: its mode and owner, as `chmod` and `chown` take them. What is not given

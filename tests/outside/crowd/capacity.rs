@@ -44,7 +44,8 @@ fn a_full_server_responds_503_until_others_leave() {
     let _turn = alone();
     let folder = Folder::new();
     const HALF: &str = "GET /small.ts HTTP/1.1\r\nHo";
-    let flags = ["--max-clients", "3", "--reserve", "5", "--header-timeout", "1h"];
+    // Clients that say nothing take places at once.
+    let flags = ["--max-clients", "3", "--reserve", "5", "--header-timeout", "1h", "--defer-accept", "0"];
     let server = Server::start(folder.file("small.ts", "small"), &flags);
     let empty = server.descriptors();
     let mut inside: Vec<_> = (0..3).map(|_| server.connect()).collect();
@@ -134,7 +135,9 @@ fn a_server_without_descriptors_waits_and_recovers() {
     const LEFT: usize = 20;
     let _turn = alone();
     let folder = Folder::new();
-    let server = Server::start(folder.file("small.ts", "small"), &["--header-timeout", "1h"]);
+    // Clients that say nothing take descriptors at once.
+    let flags = ["--header-timeout", "1h", "--defer-accept", "0"];
+    let server = Server::start(folder.file("small.ts", "small"), &flags);
     let before = server.descriptors();
     server.limit_descriptors(LEFT);
     let mut connections: Vec<_> = (0..3 * LEFT).map(|_| server.connect()).collect();
@@ -153,4 +156,21 @@ fn a_server_without_descriptors_waits_and_recovers() {
     server.wait_for_descriptors(before);
     server.get("/small.ts").is(200, b"small");
     assert_eq!(server.stop().code, Some(0));
+}
+
+#[test]
+fn a_silent_client_costs_no_descriptor_while_accepting_is_deferred() {
+    let _turn = alone();
+    let folder = Folder::new();
+    let server = Server::start(folder.file("small.ts", "small"), &["--defer-accept", "1h"]);
+    let before = server.descriptors();
+    let mut silent = server.connect();
+    // Somebody who came later and speaks is served: whoever comes is not kept waiting by the silent one.
+    server.get("/small.ts").is(200, b"small");
+    server.wait_for_descriptors(before);
+    silent.get("/small.ts").is(200, b"small");
+    let server = Server::start(folder.at("small.ts"), &["--defer-accept", "1s"]);
+    let before = server.descriptors();
+    let _silent = server.connect();
+    server.wait_for_clients(1, before);
 }

@@ -36,7 +36,8 @@ const LONG: u64 = 64 << 20;
 #[test]
 fn a_drain_completes_downloads_and_accepts_no_new_clients() {
     let folder = Folder::new();
-    let server = Server::start(folder.hollow_file("film.mp4", LONG), &["--drain", "1h"]);
+    // A client that says nothing is accepted, and told.
+    let server = Server::start(folder.hollow_file("film.mp4", LONG), &["--drain", "1h", "--defer-accept", "0"]);
     let mut download = downloading(&server);
     let mut idle = server.connect();
     idle.get("/missing");
