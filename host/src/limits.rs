@@ -384,9 +384,9 @@ pub(crate) const CAPSULE_BYTES: usize = 128 << 10;
 /// it takes as much as it does in memory.
 pub(crate) const CAPSULE_FILE_BYTES: u64 = 2 << 20;
 
-/// Capsules in a folder, those of earlier runs among them. Whoever looks at a thousand of them wants a program to, and a client that fails
-/// again and again should not fill the disk: all of them together stay below a gigabyte, and mostly
-/// below ten megabytes.
+/// Capsules in a folder, those of earlier runs among them. Whoever looks at a thousand of them wants a program
+/// to, and a client that fails again and again should not fill the disk: all of them together stay below a
+/// gigabyte, and mostly below ten megabytes.
 pub(crate) const CAPSULES: usize = 1_000;
 
 /// Capsules that wait to be written. When the disk is slower than that, some are left out.
@@ -494,9 +494,8 @@ pub(crate) const INDEX_FORMAT_BYTES: usize = 32;
 /// See [`INDEX_FORMAT_BYTES`].
 pub(crate) const INDEX_TYPE_BYTES: usize = 256;
 
-/// Memory of an index's instance, in bytes: four times the header and 1 MiB, as its contract has it, and what
-/// an instance starts with.
-pub(crate) const INDEX_MEMORY: u64 = 4 * INDEX_HEADER as u64 + (2 << 20);
+/// Memory of an index's instance, in bytes: five times the header and 1 MiB, as its contract has it.
+pub(crate) const INDEX_MEMORY: u64 = 5 * INDEX_HEADER as u64 + (1 << 20);
 
 /// CPU time of an index for one piece. A piece takes well under a millisecond; a stream of 100 Mbit/s has two
 /// hundred of them in a second.

@@ -42,12 +42,12 @@ Environment:
 
 const NAMES: &str = "To serve a file with the name of a command, write ./NAME.";
 
-/// What the program ends with.
+/// The exit codes of the program, with their meanings.
 pub(crate) const EXIT_CODES: [(u8, &str); 4] = [
-    (0, "served to the end; the replay is identical; all claims held; the server responds"),
-    (1, "could not start; the replay differs; a claim is broken; the server does not respond"),
+    (0, "served to the end; the replay is identical; all claims held; the server is healthy"),
+    (1, "could not start; the replay differs; a claim is broken; the server is not healthy"),
     (2, "wrong usage"),
-    (3, "some clients were cut off; the isolation test is inconclusive"),
+    (3, "some clients were cut off; the isolation test is inconclusive, or its report was not written"),
 ];
 
 /// Serve files, folders and live media over HTTP, each client in a fresh sandbox
@@ -72,11 +72,11 @@ pub(crate) enum Command {
     },
     /// Write the built-in guest to a file, for other hosts
     ExportGuest {
-        /// File to write, as in multiclient-session.wasm; `-` for standard output
+        /// File to write, such as `multiclient-session.wasm`, or `-` for standard output
         #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         output: PathBuf,
     },
-    /// Replay a recorded connection offline, and compare
+    /// Replay a recorded connection offline and compare the guest's actions
     Replay(Replay),
     /// Test on this machine that one client cannot affect another
     Isolate(Isolate),
@@ -112,7 +112,7 @@ pub(crate) struct Isolate {
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) source: Option<PathBuf>,
 
-    /// Run for 15 s instead of 60
+    /// Run for 15 s instead of 60 s
     #[arg(long)]
     pub(crate) quick: bool,
 
@@ -142,7 +142,7 @@ pub(crate) struct Isolate {
 
 #[derive(Debug, Args)]
 pub(crate) struct Replay {
-    /// Capsule to replay: a file that --capsules wrote
+    /// Capsule to replay: a file that `--capsules` wrote
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) capsule: PathBuf,
 
@@ -213,7 +213,7 @@ pub(crate) struct ContentFlags {
 
     /// Follow files that are still being written
     ///
-    /// A file modified within the last --follow-idle counts as growing. Clients get the existing data, then new
+    /// A file that was modified within `--follow-idle` counts as growing. Clients get the existing data, then new
     /// data as it is appended. The response ends when the file has not grown for that long, or is replaced.
     #[arg(long)]
     pub(crate) follow: bool,
@@ -236,9 +236,9 @@ pub(crate) struct ContentFlags {
     #[arg(short = 'H', long = "header", value_name = "FIELD", value_parser = header)]
     pub(crate) headers: Vec<(String, String)>,
 
-    /// Let scripts of other sites read responses
+    /// Let scripts on other sites read responses
     ///
-    /// A value restricts this to scripts of one origin.
+    /// A value restricts this to scripts from one origin.
     #[arg(long, value_name = "ORIGIN", num_args = 0..=1, require_equals = true, default_missing_value = "*")]
     #[arg(value_parser = visible)]
     pub(crate) cors: Option<String>,
@@ -277,11 +277,11 @@ pub(crate) struct LiveFlags {
     #[arg(long, value_name = "FILE", value_parser = index_from(), value_hint = ValueHint::FilePath)]
     pub(crate) index: Option<IndexFrom>,
 
-    /// Pause the producer while --buffer is full and nobody watches, instead of dropping the oldest bytes
+    /// Pause the producer while `--buffer` is full and nobody watches, instead of dropping the oldest bytes
     #[arg(long)]
     pub(crate) hold: bool,
 
-    /// Disconnect clients that have waited this long for a live or growing source
+    /// Disconnect clients that have waited this long for new data from a live or growing source
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
     pub(crate) source_timeout: Duration,
 }
@@ -302,11 +302,11 @@ pub(crate) struct LimitFlags {
     #[arg(long, value_name = "N", default_value = "128", value_parser = count_or_unlimited)]
     pub(crate) per_address: Bound<u32>,
 
-    /// Respond with 503 to this many clients at once beyond --max-clients, instead of disconnecting them
+    /// Clients beyond `--max-clients` that get a 503 response; further clients are disconnected without one
     #[arg(long, value_name = "N", default_value = "16", value_parser = value_parser!(u32).range(0..=10_000))]
     pub(crate) reserve: u32,
 
-    /// Block an address for 10 s after the guests of this many of its connections have failed
+    /// Block an address for 10 s after this many guest failures on its connections
     ///
     /// `unlimited` never blocks. The count starts again after 10 s without a failure. 127.0.0.1 and ::1 (often
     /// a proxy) are never blocked.
@@ -331,7 +331,9 @@ pub(crate) struct LimitFlags {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time)]
     pub(crate) idle_cpu: Duration,
 
-    /// Disconnect a client that takes this long to send a header section
+    /// Disconnect a client that takes this long to send a request
+    ///
+    /// The time for the first request starts with the connection, and for a later one with its first byte.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub(crate) header_timeout: Duration,
 
@@ -364,18 +366,19 @@ pub(crate) struct LimitFlags {
 pub(crate) struct GuestFlags {
     /// Run this component instead of the built-in guest
     ///
-    /// The component must export `multiclient:session/handler`, and may import an empty WASI 0.2.
+    /// The component must export `multiclient:session/handler`. It may import WASI 0.2, but gets no files, sockets,
+    /// arguments or environment variables.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) guest: Option<PathBuf>,
 
-    /// Grant the --guest component more than an empty WASI (repeatable)
+    /// Let the `--guest` component use clocks or random numbers (repeatable)
     #[arg(long, value_name = "GRANT", value_delimiter = ',', requires = "guest")]
     pub(crate) allow: Vec<Allow>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct SandboxFlags {
-    /// Reload the --guest file for new clients when it changes
+    /// Reload the `--guest` file for new clients when it changes
     ///
     /// SIGHUP reloads it at once.
     #[arg(long)]
@@ -383,8 +386,8 @@ pub(crate) struct SandboxFlags {
 
     /// Record each session that fails into this folder
     ///
-    /// `multiclient replay` replays these files. The server writes at most 1000 of them, readable only by the
-    /// user that runs the server.
+    /// `multiclient replay` replays these files. The folder holds at most 1000 of them, including those of earlier
+    /// runs. Only the user that runs the server can read them.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) capsules: Option<PathBuf>,
 
@@ -415,7 +418,7 @@ pub(crate) struct OperationFlags {
     #[arg(long)]
     pub(crate) qr: bool,
 
-    /// Log as text, json, combined or off
+    /// Log format: text, json, combined, off
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log: LogFormat,
 
@@ -439,7 +442,7 @@ pub(crate) struct OperationFlags {
 
     /// Run as this user after binding the addresses
     ///
-    /// Lets root bind port 80 and then drop privileges. Without GROUP, the server keeps all groups of the user.
+    /// Lets root bind port 80 and then drop privileges. Without GROUP, the server gets all groups of the user.
     #[arg(long, value_name = "USER[:GROUP]", value_parser = Account::parse, value_hint = ValueHint::Username)]
     pub(crate) user: Option<Account>,
 
@@ -461,7 +464,7 @@ pub(crate) enum Allow {
 /// Where the index of live sources comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum IndexFrom {
-    /// Nowhere. A file of that name is written `./off`.
+    /// There is no index. To use a file named `off`, write `./off`.
     Off,
     File(PathBuf),
 }
@@ -472,13 +475,13 @@ pub(crate) enum JoinAt {
     Start,
     /// The next join point after the live edge
     Edge,
-    /// The oldest join point within `--burst` bytes of the live edge, or the newest one before that
+    /// The oldest join point within `--burst` bytes of the live edge, or else the newest one
     Burst,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// One line for each request and each failed session
+    /// One line for each request, and for each client that the host disconnects for a reason other than idleness
     Text,
     /// One JSON object for each request and each connection
     Json,
@@ -488,7 +491,7 @@ pub(crate) enum LogFormat {
     Off,
 }
 
-/// Which help is wanted.
+/// The help that the user asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Help {
     /// One screen.
@@ -515,7 +518,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
     Arguments::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
-/// The declaration, complete.
+/// The whole command line, with environment variables, for this kind of help.
 pub(crate) fn command(help: Help) -> clap::Command {
     let command = with_rules(Arguments::command(), help);
     match help {
@@ -530,7 +533,7 @@ fn after_help() -> String {
     format!("{ENVIRONMENT}\n\nExit codes:\n{}\n\n{NAMES}", exit_codes.join("\n"))
 }
 
-/// What holds for all flags of all commands.
+/// Applies the rules for all flags of all commands: an environment variable each, and which flags `-h` shows.
 fn with_rules(command: clap::Command, help: Help) -> clap::Command {
     let command = command.mut_args(|arg| {
         let arg = in_one_paragraph(arg);
@@ -545,7 +548,7 @@ fn with_rules(command: clap::Command, help: Help) -> clap::Command {
     });
     command.mut_subcommands(|command| {
         let everything = with_rules(command, help);
-        // They have few flags.
+        // Subcommands have few flags, so `-h` shows all of them.
         everything.mut_args(|arg| arg.hide_short_help(false))
     })
 }
@@ -555,7 +558,7 @@ pub(crate) fn variable(long: &str) -> String {
     format!("MULTICLIENT_{}", long.replace('-', "_").to_uppercase())
 }
 
-/// A flag that can be set by its variable. An empty one, as compose files make them, is none.
+/// Lets an environment variable set a flag. Ignores an empty variable: compose files set those for missing values.
 fn with_environment(arg: clap::Arg, variable: String, get: impl Fn(&OsStr) -> Option<OsString>) -> clap::Arg {
     let arg = match arg.get_action() {
         ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
@@ -567,7 +570,7 @@ fn with_environment(arg: clap::Arg, variable: String, get: impl Fn(&OsStr) -> Op
     arg.env(variable).hide_env(true)
 }
 
-/// Joins the paragraphs of a flag's comment. `-h` shows the first.
+/// Makes the long help of a flag one paragraph.
 fn in_one_paragraph(arg: clap::Arg) -> clap::Arg {
     match paragraph(&arg) {
         Some(paragraph) if arg.get_long_help().is_some() => arg.long_help(paragraph),
@@ -575,7 +578,7 @@ fn in_one_paragraph(arg: clap::Arg) -> clap::Arg {
     }
 }
 
-/// All that there is to say about a flag.
+/// The whole comment of a flag as one paragraph: its line in `-h`, then the rest.
 pub(crate) fn paragraph(arg: &clap::Arg) -> Option<String> {
     let (first, all) = (arg.get_help()?.to_string(), arg.get_long_help().map(ToString::to_string));
     let rest = all.as_deref().and_then(|all| all.split_once("\n\n")).map(|(_, rest)| rest.replace('\n', " "));
@@ -618,7 +621,7 @@ mod tests {
     fn the_short_help_fits_a_screen_and_no_line_wraps() {
         let lines = lines_of(Help::Short);
         let text = lines.join("\n");
-        // The prompt wants a line, too.
+        // One line of a screen of 24 is left for the prompt.
         assert!(lines.len() <= 23, "{} lines:\n{text}", lines.len());
         assert!(lines.iter().all(|line| line.chars().count() <= 80), "{text}");
         for flag in EVERYDAY {

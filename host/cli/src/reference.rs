@@ -108,13 +108,12 @@ fn meaning(arg: &Arg) -> String {
     let values = values.iter().filter(|value| takes_value && !value.is_hide_set());
     let described: Vec<_> = values
         .map(|value| match value.get_help() {
-            Some(help) => format!("`{}`: {}", value.get_name(), lower_case(&help.to_string())),
+            Some(help) => format!("`{}` ({})", value.get_name(), lower_case(&help.to_string())),
             None => format!("`{}`", value.get_name()),
         })
         .collect();
     if !described.is_empty() {
-        let separator = if described.iter().any(|text| text.contains(": ")) { "; " } else { ", " };
-        let _ = write!(meaning, " One of {}.", described.join(separator));
+        let _ = write!(meaning, " One of {}.", described.join(", "));
     }
     meaning.replace('|', "\\|")
 }

@@ -227,9 +227,10 @@ impl Report {
     /// What has to be known to read the numbers right.
     fn care(&self) -> String {
         let mut text = String::from(
-            "*against* is the ratio to nginx in the same round, or, where the row is about other clients, to the \
-             same beside one. The load generator is a thread of the measuring program, which throws bodies away \
-             inside the kernel.",
+            "*against* is our number divided by that of nginx in the same round; in the rows *new connection \
+             beside*, our number divided by our own beside 1 open. *must* and *aim* are our targets for *against*, \
+             or for our number where *against* is empty; the last column says which of them is met. The load \
+             generator is a thread of the measuring program, which throws bodies away inside the kernel.",
         );
         let share = |sample: &Sample| sample.values.iter().find(|(name, _)| *name == "load_share").map(|found| found.1);
         let mut full: Vec<String> = Vec::new();
@@ -261,8 +262,7 @@ impl Report {
             }
         }
         if !dropped.is_empty() {
-            let _ =
-                write!(text, " Of the clients that were held, fewer were there at the end in {}.", dropped.join(", "));
+            let _ = write!(text, " Fewer clients than intended stayed connected in: {}.", dropped.join(", "));
         }
         text
     }
