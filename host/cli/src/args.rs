@@ -381,6 +381,14 @@ pub(crate) struct SandboxFlags {
     #[arg(long)]
     pub(crate) watch: bool,
 
+    /// Give up all rights that serving does not need
+    ///
+    /// Landlock, seccomp and `PR_SET_MDWE` then confine the process to what it serves; start-up names the walls
+    /// that stand, and says why the others are missing. Behind `auto`, the --guest file can be reloaded, so the
+    /// wall `code` is left out if there is one.
+    #[arg(long, value_name = "WHICH", default_value = "auto")]
+    pub(crate) walls: Walls,
+
     /// Record each session that fails into this folder
     ///
     /// `multiclient replay` replays these files. The server writes at most 1000 of them, readable only by the
@@ -468,6 +476,17 @@ pub(crate) enum JoinAt {
     Edge,
     /// The oldest join point within `--burst` bytes of the live edge, or the newest one before that
     Burst,
+}
+
+/// Which walls are raised around the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Walls {
+    /// All that the system has
+    Auto,
+    /// All: the server does not start without one, and does not reload its guest
+    Strict,
+    /// None
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -17,6 +17,7 @@ mod reference;
 mod signals;
 mod startup;
 mod values;
+mod walls;
 
 use std::process::ExitCode;
 use std::time::Instant;
