@@ -107,13 +107,7 @@ impl<'a> Opened<'a> {
         })
     }
 
-    fn start(
-        self,
-        flags: &Serve,
-        limits: Limits,
-        listeners: Vec<OwnedFd>,
-        log: &Logging,
-    ) -> Result<Started, Failure> {
+    fn start(self, flags: &Serve, limits: Limits, listeners: Vec<OwnedFd>, log: &Logging) -> Result<Started, Failure> {
         let Self { sources, capsules, watched, guest, index, loops } = self;
         let guest = fit_address_space(guest, flags, limits)?;
         let limits = guest.limits().clone();
