@@ -101,6 +101,19 @@ fn a_missing_wall_is_explained_and_with_strict_it_fails_the_start() {
 }
 
 #[test]
+fn the_claim_is_not_tried_where_a_wall_is_missing() {
+    if !all_walls() {
+        return;
+    }
+    let mut command = multiclient();
+    hide_landlock(command.args(["isolate", "--only", "walls", "--quick"]));
+    let output = run_within(PATIENCE, &mut command);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("not applicable") && said.contains("cannot raise all walls: files: the kernel"), "{said}");
+}
+
+#[test]
 fn a_guest_that_can_be_loaded_again_takes_one_wall_away_unless_they_are_strict() {
     if !all_walls() {
         return;

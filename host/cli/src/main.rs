@@ -27,6 +27,9 @@ use failure::Failure;
 
 fn main() -> ExitCode {
     let began = Instant::now();
+    if let Some(exit_code) = multiclient_isolate::probe(std::env::args_os()) {
+        return exit_code;
+    }
     let signals = signals::prepare();
     let done = match args::parse(std::env::args_os()) {
         Ok(arguments) => run(arguments, began, signals),
