@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::builder::{BoolishValueParser, PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
 use clap_complete::Shell;
+use multiclient::Engine;
 use multiclient_isolate::Claim;
 
 use crate::address::Address;
@@ -50,9 +51,14 @@ pub(crate) const EXIT_CODES: [(u8, &str); 4] = [
     (3, "some clients were cut off; the isolation test is inconclusive"),
 ];
 
+/// The program's version, and that of its engine, which advisories name.
+fn version() -> String {
+    format!("{} ({})", env!("CARGO_PKG_VERSION"), Engine::of_this_program().version)
+}
+
 /// Serve files, folders and live media over HTTP, each client in a fresh sandbox
 #[derive(Debug, Parser)]
-#[command(name = "multiclient", version, max_term_width = 100)]
+#[command(name = "multiclient", version = version(), max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(override_usage = "multiclient [OPTIONS] <SOURCE> [URL] | multiclient <COMMAND>")]
 pub(crate) struct Arguments {
@@ -67,8 +73,12 @@ pub(crate) enum Command {
     /// Show the imports and exports of a guest
     Inspect {
         /// Component to inspect [default: the built-in guest]
-        #[arg(value_hint = ValueHint::FilePath)]
+        #[arg(value_hint = ValueHint::FilePath, conflicts_with = "engine")]
         guest: Option<PathBuf>,
+
+        /// Show the parts of the engine that are compiled in, and the features of WebAssembly that are on
+        #[arg(long)]
+        engine: bool,
     },
     /// Write the built-in guest to a file, for other hosts
     ExportGuest {

@@ -48,7 +48,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments, began: Instant, signals: signals::AtStart) -> Result<ExitCode, Failure> {
     match &arguments.command {
-        Some(Command::Inspect { guest }) => commands::inspect(guest.as_deref()),
+        Some(Command::Inspect { engine: true, .. }) => commands::inspect_engine(),
+        Some(Command::Inspect { guest, .. }) => commands::inspect(guest.as_deref()),
         Some(Command::ExportGuest { output }) => commands::export_guest(output),
         Some(Command::Replay(flags)) => commands::replay(flags),
         Some(Command::Isolate(flags)) => commands::isolate(flags),
