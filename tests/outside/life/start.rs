@@ -15,9 +15,9 @@ use super::{signal, stderr};
 fn the_start_prints_addresses_guest_limits_and_walls() {
     let folder = Folder::new();
     let film = folder.file("film.mp4", "film");
-    let flags =
+    let limits =
         ["--memory", "2M", "--cpu", "20ms", "--max-clients", "30", "--per-address", "4", "--total-memory", "1G"];
-    let server = Server::start(&film, &flags);
+    let server = Server::start(&film, &[&limits[..], &["--walls", "auto"]].concat());
     let lines = server.log();
     let port = server.address().port();
     assert_eq!(lines[0], format!("multiclient {}", env!("CARGO_PKG_VERSION")));
