@@ -7,7 +7,7 @@
 
 #![expect(clippy::print_stdout, reason = "a build script speaks to cargo on stdout")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 mod component;
@@ -24,6 +24,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=src/sandbox/engine.rs");
     println!("cargo::rerun-if-env-changed={PREBUILD}");
+    println!("cargo::rustc-env=WASMTIME_VERSION={}", wasmtime_version());
     let session = Source { package: "multiclient-session", features: &[], inputs: component::SESSION };
     let index = Source {
         package: "multiclient-index-component",
@@ -51,6 +52,26 @@ fn main() {
             fs::write(folder.join(name), bytes).expect("the folder for prebuilt files can be written");
         }
     }
+}
+
+/// The version of wasmtime that is locked, in the workspace that is built: that of the checkout, or that of the
+/// program that embeds the host.
+fn wasmtime_version() -> String {
+    /// What `Cargo.toml` asks for.
+    const AT_LEAST: &str = "48.0.8 or later";
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).expect("cargo sets CARGO_MANIFEST_DIR");
+    let out_dir = out_dir();
+    let folders = manifest.ancestors().chain(out_dir.ancestors());
+    let Some(lock) = folders.map(|folder| folder.join("Cargo.lock")).find(|lock| lock.is_file()) else {
+        return AT_LEAST.to_owned();
+    };
+    println!("cargo::rerun-if-changed={}", lock.display());
+    let lock = fs::read_to_string(lock).unwrap_or_default();
+    let versions =
+        lock.split("[[package]]").filter(|package| package.lines().any(|line| line == "name = \"wasmtime\""));
+    let versions = versions.filter_map(|package| package.lines().find_map(|line| line.strip_prefix("version = \"")));
+    let version = versions.map(|version| version.trim_end_matches('"')).find(|version| version.starts_with("48."));
+    version.map_or_else(|| AT_LEAST.to_owned(), str::to_owned)
 }
 
 /// Compiles a component for the machine that the host is built for, which need not be the one that

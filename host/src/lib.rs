@@ -97,6 +97,7 @@ pub use limits::Limits;
 pub use record::capsule::{Capsule, CapsuleError};
 pub use record::keeper::Capsules;
 pub use record::replay::Replay;
+pub use sandbox::facts::Engine;
 pub use sandbox::guest::Guest;
 pub use sandbox::imports::{Grant, GuestError, Import, Verdict};
 pub use sandbox::indexer::Index;

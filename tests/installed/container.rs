@@ -1,5 +1,6 @@
 //! The server in a container, with the root of the image.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -68,6 +69,10 @@ fn the_server_runs_as_nobody_in_a_read_only_container() {
     let server = Server::run(command);
     server.get("/film.mp4").is(200, &film);
     assert_eq!(server.get("/nothing").status(), 404);
+    // As outside: a container without filters takes no wall away.
+    let outside = Server::start(folder.at("served"), &["--walls", "auto"]);
+    assert_eq!(server.wait_for_line("walls    "), outside.wait_for_line("walls    "));
+    drop(outside);
 
     let inside = |arguments: &[&str]| {
         let mut command = runc().expect("it was found a moment ago");
@@ -89,4 +94,75 @@ fn the_server_runs_as_nobody_in_a_read_only_container() {
     }
     let stopped = server.stop();
     assert_eq!((stopped.code, stopped.summary().contains("0 cut off")), (Some(0), true), "{:?}", stopped.lines);
+}
+
+/// The system calls that the unit leaves, by name.
+fn calls_of_the_unit() -> Option<BTreeSet<String>> {
+    let unit = fs::read_to_string(repository("deploy/multiclient.service")).expect("it is shipped");
+    let mut calls = BTreeSet::new();
+    for line in unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+        let (names, is_taken) = line.strip_prefix('~').map_or((line, false), |names| (names, true));
+        for name in names.split(' ') {
+            let named = if name.starts_with('@') { calls_of_set(name)? } else { [name.to_owned()].into() };
+            match is_taken {
+                true => calls.retain(|call| !named.contains(call)),
+                false => calls.extend(named),
+            }
+        }
+    }
+    Some(calls)
+}
+
+/// The calls of one of systemd's sets, and of those that it contains.
+fn calls_of_set(set: &str) -> Option<BTreeSet<String>> {
+    let mut analyze = require("systemd-analyze")?;
+    let listed = run_within(PATIENCE, analyze.args(["syscall-filter", set]));
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let mut calls = BTreeSet::new();
+    for name in listed.lines().skip(1).map(str::trim).filter(|name| !name.is_empty() && !name.starts_with('#')) {
+        match name.starts_with('@') {
+            true => calls.extend(calls_of_set(name)?),
+            false => drop(calls.insert(name.to_owned())),
+        }
+    }
+    Some(calls)
+}
+
+#[test]
+fn all_walls_stand_within_the_filter_of_the_unit() {
+    let folder = Folder::new();
+    folder.file("served/film.mp4", "film");
+    let outside = Server::start(folder.at("served"), &["--walls", "auto"]);
+    if !outside.log().iter().any(|line| line.starts_with("walls ") && line.ends_with("scopes, code, calls")) {
+        return skip("walls", "this machine cannot raise all of them");
+    }
+    drop(outside);
+    let Some(calls) = calls_of_the_unit() else { return };
+    assert!(calls.len() > 200 && !calls.contains("capset") && calls.contains("seccomp"), "{calls:?}");
+    let filter = format!(
+        r#""linux": {{ "seccomp": {{
+            "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1,
+            "syscalls": [{{ "names": {:?}, "action": "SCMP_ACT_ALLOW" }}]
+        }}, "#,
+        calls.iter().collect::<Vec<_>>()
+    );
+    root_of_a_container(&folder);
+    let run = |arguments: &[&str], name: &str| {
+        let config = container(&folder, arguments).replace("\"linux\": {", &filter);
+        fs::write(folder.at("bundle/config.json"), config).expect("a file can be written");
+        let mut command = require("runc")?;
+        command.arg("--root").arg(folder.at("state")).current_dir(folder.at("bundle"));
+        command.args(["run", &format!("multiclient-filtered-{name}-{}", std::process::id())]);
+        Some(command)
+    };
+    let Some(mut tried) = run(&["--version"], "version") else { return };
+    let tried = run_within(PATIENCE, &mut tried);
+    if !(tried.status.success() && tried.stdout.starts_with(b"multiclient ")) {
+        return skip("containers", &format!("runc cannot run one here: {}", output_of(&tried).trim()));
+    }
+    let mut command = run(&["/srv", "0", "--walls", "strict"], "server").expect("it was found a moment ago");
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let server = Server::run(command);
+    server.get("/film.mp4").is(200, b"film");
+    assert_eq!(server.stop().code, Some(0));
 }

@@ -10,3 +10,4 @@ mod life;
 mod live;
 mod operate;
 mod serve;
+mod walls;

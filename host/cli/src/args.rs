@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::builder::{BoolishValueParser, PathBufValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
 use clap_complete::Shell;
+use multiclient::Engine;
 use multiclient_isolate::Claim;
 
 use crate::address::Address;
@@ -50,9 +51,14 @@ pub(crate) const EXIT_CODES: [(u8, &str); 4] = [
     (3, "some clients were cut off; the isolation test is inconclusive, or its report was not written"),
 ];
 
+/// The program's version, and that of its engine, which advisories name.
+fn version() -> String {
+    format!("{} ({})", env!("CARGO_PKG_VERSION"), Engine::of_this_program().version)
+}
+
 /// Serve files, folders and live media over HTTP, each client in a fresh sandbox
 #[derive(Debug, Parser)]
-#[command(name = "multiclient", version, max_term_width = 100)]
+#[command(name = "multiclient", version = version(), max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(override_usage = "multiclient [OPTIONS] <SOURCE> [URL] | multiclient <COMMAND>")]
 pub(crate) struct Arguments {
@@ -67,8 +73,12 @@ pub(crate) enum Command {
     /// Show the imports and exports of a guest
     Inspect {
         /// Component to inspect [default: the built-in guest]
-        #[arg(value_hint = ValueHint::FilePath)]
+        #[arg(value_hint = ValueHint::FilePath, conflicts_with = "engine")]
         guest: Option<PathBuf>,
+
+        /// Show the parts of the engine that are compiled in, and the features of WebAssembly that are on
+        #[arg(long)]
+        engine: bool,
     },
     /// Write the built-in guest to a file, for other hosts
     ExportGuest {
@@ -384,6 +394,14 @@ pub(crate) struct SandboxFlags {
     #[arg(long)]
     pub(crate) watch: bool,
 
+    /// Give up all rights that serving does not need
+    ///
+    /// Landlock, seccomp and `PR_SET_MDWE` then confine the process to what it serves; start-up names the walls
+    /// that stand, and says why the others are missing. Behind `auto`, the --guest file can be reloaded, so the
+    /// wall `code` is left out if there is one.
+    #[arg(long, value_name = "WHICH", default_value = "auto")]
+    pub(crate) walls: Walls,
+
     /// Record each session that fails into this folder
     ///
     /// `multiclient replay` replays these files. The folder holds at most 1000 of them, including those of earlier
@@ -477,6 +495,17 @@ pub(crate) enum JoinAt {
     Edge,
     /// The oldest join point within `--burst` bytes of the live edge, or else the newest one
     Burst,
+}
+
+/// Which walls are raised around the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Walls {
+    /// All that the system has
+    Auto,
+    /// All: the server does not start without one, and does not reload its guest
+    Strict,
+    /// None
+    Off,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

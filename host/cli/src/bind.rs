@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use multiclient::listen;
 use rustix::io::Errno;
@@ -25,6 +25,12 @@ pub(crate) struct Bound {
 /// Unix sockets of this server, removed when it is dropped.
 #[derive(Default)]
 pub(crate) struct UnixPaths(Vec<PathBuf>);
+
+impl UnixPaths {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().map(PathBuf::as_path)
+    }
+}
 
 impl Drop for UnixPaths {
     fn drop(&mut self) {

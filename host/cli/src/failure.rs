@@ -9,6 +9,7 @@ use std::path::Path;
 
 use multiclient::journal::Size;
 use multiclient::{CapsuleError, GuestError, SourceError};
+use multiclient_walls::Missing;
 
 use crate::address::Address;
 
@@ -128,6 +129,12 @@ impl Failure {
             GuestError::Host(_) => Self::new(error.to_string()),
             _ => failure,
         }
+    }
+
+    /// A wall that is asked for and cannot be raised.
+    pub(crate) fn wall(missing: &Missing) -> Self {
+        Self::new(format!("--walls strict: the wall {missing}"))
+            .next("`--walls auto` serves behind those that can be raised, and says which are missing")
     }
 
     /// Nobody has passed a socket.

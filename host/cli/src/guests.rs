@@ -1,6 +1,8 @@
 //! Loads guests: the one of `--guest`, or the built-in one, for as many clients as there is room for; and the
 //! index of `--index`.
 
+use std::path::Path;
+
 use multiclient::{Guest, GuestError, Index, Limits, Server};
 use rustix::process::{Resource, getrlimit};
 
@@ -16,35 +18,60 @@ pub(crate) fn name(flags: &GuestFlags) -> String {
     flags.guest.as_ref().map_or(BUILT_IN.to_owned(), |path| path.display().to_string())
 }
 
-/// Loads the guest that the flags say.
+/// A custom component: where it is from, and its bytes.
+pub(crate) struct Component<'a> {
+    path: &'a Path,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Component<'a> {
+    fn read(path: &'a Path) -> Result<Self, Failure> {
+        let bytes = std::fs::read(path).map_err(|error| Failure::unreadable(path, &error))?;
+        Ok(Self { path, bytes })
+    }
+}
+
+/// Reads the guest that the flags say. None: it is built in.
+pub(crate) fn read(flags: &GuestFlags) -> Result<Option<Component<'_>>, Failure> {
+    flags.guest.as_deref().map(Component::read).transpose()
+}
+
+/// Reads and loads the guest that the flags say.
 pub(crate) fn load(flags: &GuestFlags, limits: Limits) -> Result<Guest, Failure> {
-    let Some(path) = &flags.guest else { return Guest::built_in(limits).map_err(Failure::host) };
-    let component = std::fs::read(path).map_err(|error| Failure::unreadable(path, &error))?;
-    let guest = Guest::custom(component, limits, &options::grants(flags));
-    guest.map_err(|error| Failure::guest(path, &error))
+    match read(flags)? {
+        Some(component) => compile(component, flags, limits),
+        None => Guest::built_in(limits).map_err(Failure::host),
+    }
+}
+
+fn compile(component: Component<'_>, flags: &GuestFlags, limits: Limits) -> Result<Guest, Failure> {
+    let Component { path, bytes } = component;
+    Guest::custom(bytes, limits, &options::grants(flags)).map_err(|error| Failure::guest(path, &error))
 }
 
 /// Clients that a server is started for at least, where the address space is short.
 const FEWEST_CLIENTS: u32 = 8;
 
-/// Loads the guest for as many clients as the address space has room for: as many as the limits say, or else
+/// Loads a guest that was read for as many clients as the address space has room for: as many as the limits say, or else
 /// half of them, and so on. The guest knows how many.
 ///
 /// Each client has a slot of 16 MiB of addresses, or of the memory that the operator allows a guest.
-pub(crate) fn load_fitting(flags: &GuestFlags, limits: Limits) -> Result<Guest, Failure> {
+pub(crate) fn load_fitting(
+    component: Option<Component<'_>>,
+    flags: &GuestFlags,
+    limits: Limits,
+) -> Result<Guest, Failure> {
     let asked = limits.max_clients;
     // The built-in guest needs no compiler, and as much address space as any other.
     let fitting = load_built_in_fitting(limits)?;
-    if flags.guest.is_none() {
-        return check_memory(fitting);
-    }
+    let Some(component) = component else { return check_memory(fitting) };
     let mut limits = fitting.limits().clone();
     drop(fitting);
     if limits.max_clients < asked {
         // So that there is as much again for a guest that replaces this one.
         halve(&mut limits);
     }
-    load(flags, limits).and_then(check_memory)
+    compile(component, flags, limits).and_then(check_memory)
 }
 
 fn load_built_in_fitting(mut limits: Limits) -> Result<Guest, Failure> {
@@ -89,16 +116,23 @@ pub(crate) fn is_address_space_limited() -> bool {
     getrlimit(Resource::As).current.is_some()
 }
 
-/// The server with the index of live sources that the flags say.
-pub(crate) fn with_index(server: Server, flags: &LiveFlags) -> Result<Server, Failure> {
+/// Reads the index of live sources that the flags say. None: it is built in, or there is none.
+pub(crate) fn read_index(flags: &LiveFlags) -> Result<Option<Component<'_>>, Failure> {
     match &flags.index {
-        None => Ok(server),
-        Some(IndexFrom::Off) => Ok(server.without_index()),
-        Some(IndexFrom::File(path)) => {
-            let component = std::fs::read(path).map_err(|error| Failure::unreadable(path, &error))?;
-            let index = Index::custom(component).map_err(|error| Failure::index(path, &error))?;
+        Some(IndexFrom::File(path)) => Component::read(path).map(Some),
+        Some(IndexFrom::Off) | None => Ok(None),
+    }
+}
+
+/// The server with the index of live sources that was read, or else that the flags say.
+pub(crate) fn with_index(server: Server, index: Option<Component<'_>>, flags: &LiveFlags) -> Result<Server, Failure> {
+    match index {
+        Some(Component { path, bytes }) => {
+            let index = Index::custom(bytes).map_err(|error| Failure::index(path, &error))?;
             Ok(server.index(index))
         }
+        None if flags.index == Some(IndexFrom::Off) => Ok(server.without_index()),
+        None => Ok(server),
     }
 }
 

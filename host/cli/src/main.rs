@@ -17,6 +17,7 @@ mod reference;
 mod signals;
 mod startup;
 mod values;
+mod walls;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -26,6 +27,9 @@ use failure::Failure;
 
 fn main() -> ExitCode {
     let began = Instant::now();
+    if let Some(exit_code) = multiclient_isolate::probe(std::env::args_os()) {
+        return exit_code;
+    }
     let signals = signals::prepare();
     let done = match args::parse(std::env::args_os()) {
         Ok(arguments) => run(arguments, began, signals),
@@ -44,7 +48,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments, began: Instant, signals: signals::AtStart) -> Result<ExitCode, Failure> {
     match &arguments.command {
-        Some(Command::Inspect { guest }) => commands::inspect(guest.as_deref()),
+        Some(Command::Inspect { engine: true, .. }) => commands::inspect_engine(),
+        Some(Command::Inspect { guest, .. }) => commands::inspect(guest.as_deref()),
         Some(Command::ExportGuest { output }) => commands::export_guest(output),
         Some(Command::Replay(flags)) => commands::replay(flags),
         Some(Command::Isolate(flags)) => commands::isolate(flags),

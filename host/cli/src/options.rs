@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use multiclient::journal::Format;
 use multiclient::{Capsules, Grant, Join, Limits, Live, Settings, Sources};
 
-use crate::args::{Allow, GuestFlags, JoinAt, LogFormat, Serve};
+use crate::args::{Allow, GuestFlags, JoinAt, LogFormat, Serve, Walls};
 use crate::failure::Failure;
 
 /// Refuses flags that do not go together. Variables can set a flag to false, which then needs no other.
@@ -13,6 +13,10 @@ pub(crate) fn check(serve: &Serve) -> Result<(), Failure> {
     let (sandbox, operation) = (&serve.sandbox, &serve.operation);
     if sandbox.watch && serve.guest.guest.is_none() {
         return Err(Failure::usage("--watch requires --guest FILE"));
+    }
+    if sandbox.watch && sandbox.walls == Walls::Strict {
+        let failure = Failure::usage("--watch and --walls strict contradict each other");
+        return Err(failure.next("`--walls auto` leaves out the wall that forbids to load another guest"));
     }
     if (sandbox.record || sandbox.capsule_secrets) && sandbox.capsules.is_none() {
         return Err(Failure::usage("--record and --capsule-secrets require --capsules DIR"));
@@ -152,6 +156,7 @@ mod tests {
     fn flags_that_need_another_are_refused_without_it() {
         for (arguments, missing) in [
             (&["a", "--watch"][..], "--guest"),
+            (&["a", "--watch", "--guest", "g", "--walls", "strict"], "--walls strict"),
             (&["a", "--record"], "--capsules"),
             (&["a", "--capsule-secrets"], "--capsules"),
             (&["a", "--log-file", "log", "--log", "off"], "--log-file"),

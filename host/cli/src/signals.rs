@@ -10,7 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{self as posix, SigHandler, SigSet};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,30 +92,62 @@ impl Hangup {
     }
 }
 
-/// A message for each signal from now on. A signal that nobody waits for ends the process at once.
-pub(crate) fn listen(at_start: AtStart) -> io::Result<mpsc::Receiver<Signal>> {
-    let (sender, signals) = mpsc::channel();
+/// Signals that no longer end the process at once, and wait until somebody listens.
+pub(crate) struct Caught {
+    hangup: Hangup,
+    runtime: Runtime,
+    streams: Streams,
+}
+
+struct Streams {
+    interrupt: Stream,
+    terminate: Stream,
+    hangup: Stream,
+    user1: Stream,
+}
+
+/// Catches signals from now on, without a thread: the walls have to stand before the first one starts.
+pub(crate) fn catch(at_start: AtStart) -> io::Result<Caught> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let on = |kind| {
         let _inside = runtime.enter();
         signal(kind)
     };
-    let (mut interrupt, mut terminate) = (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
-    let (mut hangup, mut user1) = (on(SignalKind::hangup())?, on(SignalKind::user_defined1())?);
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        runtime.block_on(async {
-            loop {
-                let what = tokio::select! {
-                    _ = interrupt.recv() => Signal::Stop,
-                    _ = terminate.recv() => Signal::Stop,
-                    _ = hangup.recv() => at_start.hangup.means(),
-                    _ = user1.recv() => Signal::ReopenLog,
-                };
-                if sender.send(what).is_err() {
-                    return;
+    let streams = Streams {
+        interrupt: on(SignalKind::interrupt())?,
+        terminate: on(SignalKind::terminate())?,
+        hangup: on(SignalKind::hangup())?,
+        user1: on(SignalKind::user_defined1())?,
+    };
+    Ok(Caught { hangup: at_start.hangup, runtime, streams })
+}
+
+impl Caught {
+    /// A message for each signal since they are caught. Several of a kind before this is called are one.
+    pub(crate) fn listen(self) -> io::Result<mpsc::Receiver<Signal>> {
+        let (sender, signals) = mpsc::channel();
+        let Self { hangup, runtime, mut streams } = self;
+        thread::Builder::new().name("signals".into()).spawn(move || {
+            runtime.block_on(async {
+                loop {
+                    let what = streams.next(&hangup).await;
+                    if sender.send(what).is_err() {
+                        return;
+                    }
                 }
-            }
-        });
-    })?;
-    Ok(signals)
+            });
+        })?;
+        Ok(signals)
+    }
+}
+
+impl Streams {
+    async fn next(&mut self, hangup: &Hangup) -> Signal {
+        tokio::select! {
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.hangup.recv() => hangup.means(),
+            _ = self.user1.recv() => Signal::ReopenLog,
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use multiclient::journal::Size;
 use multiclient::{Inspection, Limits, Running, Sources};
+use multiclient_walls::Report;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -60,6 +61,9 @@ pub(crate) struct Introduction {
     limits: String,
     /// What a URL ends with.
     path: String,
+    /// Where it listens, a line for each.
+    open: Vec<String>,
+    qr: Option<String>,
 }
 
 impl Introduction {
@@ -84,31 +88,41 @@ impl Introduction {
             limits.cpu.as_millis(),
             limits.max_clients
         );
-        Self { source, guest, limits, path }
+        Self { source, guest, limits, path, open: Vec::new(), qr: None }
     }
 
-    pub(crate) fn print(&self, server: &Running, serve: &Serve, began: Instant) {
-        report(format_args!("multiclient {}", env!("CARGO_PKG_VERSION")));
-        report(format_args!("source   {}", self.source));
+    /// With the addresses under which others reach the server. Finding them takes sockets, so this comes before
+    /// the last wall.
+    pub(crate) fn reached_at(mut self, server: &Running, serve: &Serve) -> Self {
         let mut shared = None;
         for &address in server.addresses() {
             let open = opened(address);
             shared = shared.or_else(|| open.iter().find(|(address, _)| !address.ip().is_loopback()).map(|open| open.0));
-            for (address, who) in open {
-                report(format_args!("open     {}     {who}", self.url(address)));
-            }
+            let lines = open.iter().map(|(address, who)| format!("open     {}     {who}", self.url(*address)));
+            self.open.extend(lines.collect::<Vec<_>>());
         }
         for address in serve.addresses() {
             match address {
-                Address::Unix(_) => report(format_args!("open     {address}")),
-                Address::Passed => report(format_args!("open     {address}     the sockets of its socket unit")),
+                Address::Unix(_) => self.open.push(format!("open     {address}")),
+                Address::Passed => self.open.push(format!("open     {address}     the sockets of its socket unit")),
                 Address::Tcp(_) => {}
             }
         }
+        self.qr = serve.operation.qr.then(|| self.qr_code(shared));
+        self
+    }
+
+    pub(crate) fn print(&self, walls: &Report, began: Instant) {
+        report(format_args!("multiclient {}", env!("CARGO_PKG_VERSION")));
+        report(format_args!("source   {}", self.source));
+        for open in &self.open {
+            report(format_args!("{open}"));
+        }
         report(format_args!("guest    {}", self.guest));
         report(format_args!("limits   {}", self.limits));
-        if serve.operation.qr {
-            self.print_qr_code(shared);
+        report(format_args!("walls    {}", walls.to_string().replace('\n', "\n  ")));
+        if let Some(qr) = &self.qr {
+            report(format_args!("{qr}"));
         }
         report(format_args!("ready    in {} ms   Ctrl-C drains", began.elapsed().as_millis()));
     }
@@ -117,15 +131,15 @@ impl Introduction {
         format!("http://{address}/{}", self.path)
     }
 
-    fn print_qr_code(&self, shared: Option<SocketAddr>) {
+    fn qr_code(&self, shared: Option<SocketAddr>) -> String {
         let Some(address) = shared else {
-            return report(format_args!("note     no QR code: only this machine can connect\n  listen on `:PORT`"));
+            return "note     no QR code: only this machine can connect\n  listen on `:PORT`".to_owned();
         };
         let colours = if io::stderr().is_terminal() { Colours::Terminal } else { Colours::Text };
         let url = self.url(address);
         match reach::qr_code(&url, colours) {
-            Some(code) => report(format_args!("\n{code}\n{url}\n")),
-            None => report(format_args!("note     no QR code: the URL is too long for one")),
+            Some(code) => format!("\n{code}\n{url}\n"),
+            None => "note     no QR code: the URL is too long for one".to_owned(),
         }
     }
 }

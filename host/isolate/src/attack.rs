@@ -52,7 +52,7 @@ pub(crate) fn attackers(claim: Claim) -> Vec<Attacker> {
         Claim::Bandwidth => vec![read_greedily, ask_and_read_nothing],
         Claim::Floods => vec![be_silent, send_header_sections_slowly, half_close, reset],
         Claim::Bytes => vec![send_noise; 2],
-        Claim::Authority | Claim::Remains | Claim::Live | Claim::Idle | Claim::Pressure => Vec::new(),
+        Claim::Authority | Claim::Remains | Claim::Live | Claim::Idle | Claim::Pressure | Claim::Walls => Vec::new(),
     }
 }
 

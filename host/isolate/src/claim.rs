@@ -32,11 +32,13 @@ pub enum Claim {
     Bytes,
     /// Viewers of something live that stall, leave or crash.
     Live,
+    /// Code that has taken over the server's process.
+    Walls,
 }
 
 impl Claim {
     /// All of them, in the order in which they are tried.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Crash,
         Self::Hang,
         Self::Memory,
@@ -50,6 +52,7 @@ impl Claim {
         Self::Remains,
         Self::Bytes,
         Self::Live,
+        Self::Walls,
     ];
 
     /// One word for it.
@@ -68,6 +71,7 @@ impl Claim {
             Self::Remains => "remains",
             Self::Bytes => "bytes",
             Self::Live => "live",
+            Self::Walls => "walls",
         }
     }
 
@@ -87,6 +91,7 @@ impl Claim {
             Self::Remains => "nothing is left",
             Self::Bytes => "bad bytes stay in",
             Self::Live => "live viewers stay apart",
+            Self::Walls => "walls stand",
         }
     }
 
@@ -106,12 +111,13 @@ impl Claim {
             Self::Remains => "clients connect and disconnect in many ways",
             Self::Bytes => "clients send mutated requests and noise",
             Self::Live => "viewers of a live source stall, leave and crash",
+            Self::Walls => "code in the process opens files, connects, runs programs, reaches other processes",
         }
     }
 
     /// Whether it is tried again where it must fail.
     pub(crate) fn has_control(self) -> bool {
-        matches!(self, Self::Crash | Self::Hang | Self::Memory | Self::Data | Self::Pressure)
+        matches!(self, Self::Crash | Self::Hang | Self::Memory | Self::Data | Self::Pressure | Self::Walls)
     }
 
     /// Whether it takes a guest that fails on demand.

@@ -15,9 +15,11 @@ mod noise;
 mod page;
 mod plan;
 mod pressure;
+mod probe;
 mod report;
 mod trial;
 mod victims;
+mod walls;
 
 use std::time::Instant;
 
@@ -25,6 +27,7 @@ use arena::Ground;
 
 pub use claim::Claim;
 pub use plan::{FAULTY, Failure, Pace, Plan, Weakness};
+pub use probe::probe;
 pub use report::{Control, Measure, Outcome, Report, Timeline, Unit, Verdict};
 
 /// What is told while claims are tried.

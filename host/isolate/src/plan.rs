@@ -25,6 +25,9 @@ pub struct Plan {
     pub pace: Pace,
     /// What all random choices are made from.
     pub seed: u64,
+    /// A program that calls [`probe`](crate::probe()) with its arguments before it does anything else: this one,
+    /// mostly. Without one, the claim `walls` is not tried.
+    pub probe: Option<PathBuf>,
     /// What is wrong with the server that is tried.
     #[doc(hidden)]
     pub weakness: Option<Weakness>,
@@ -48,6 +51,8 @@ pub enum Weakness {
     SharedInstance,
     /// Memory and CPU time are not limited.
     NoLimits,
+    /// No walls are raised.
+    NoWalls,
 }
 
 /// Why nothing could be tried.

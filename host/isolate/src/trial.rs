@@ -13,7 +13,7 @@ use crate::noise::Noise;
 use crate::plan::Failure;
 use crate::report::{Control, Measure, Outcome, Timeline, Unit, Verdict};
 use crate::victims::{Sample, Victims};
-use crate::{idle, pressure};
+use crate::{idle, pressure, walls};
 use multiclient::isolation_testing::KEPT_RESIDENT;
 use multiclient::journal::Size;
 
@@ -86,6 +86,7 @@ pub(crate) fn outcome(ground: &Ground<'_>, claim: Claim) -> Result<Outcome, Fail
         Claim::Live => live(ground),
         Claim::Idle => idle::idle(ground),
         Claim::Pressure => pressure::pressure(ground),
+        Claim::Walls => walls::walls(ground),
         _ => beside_attackers(ground, claim),
     }
 }

@@ -6,6 +6,7 @@
 #[doc(hidden)]
 pub mod bench;
 pub(crate) mod engine;
+pub(crate) mod facts;
 pub(crate) mod guest;
 pub(crate) mod imports;
 pub(crate) mod indexer;

@@ -111,7 +111,7 @@ impl Sources {
     /// A process that confines itself afterwards (Landlock) has to allow reading files and folders beneath
     /// every folder that the path may ever lead to: for releases, the folder that has them all. Rules are
     /// tied to what is there when they are made, and do not follow a link that is re-pointed. Looking the
-    /// path up needs no rule.
+    /// path up needs no rule. [`paths`](Self::paths) has the paths.
     pub fn at(path: &Path) -> Result<Self, SourceError> {
         Self::path(path, &Live::default())
     }
@@ -238,6 +238,17 @@ impl Sources {
             },
             Published::Content { content, .. } => Some(content.size()),
             Published::Folder(_) | Published::Live { .. } | Published::Custom(_) => None,
+        }
+    }
+
+    /// What is opened by its path while it is served: the folder, the files, or the FIFO. None for what is open
+    /// already.
+    pub fn paths(&self) -> Vec<&Path> {
+        match &self.published {
+            Published::Folder(path) => vec![path.as_path()],
+            Published::Files { parts, .. } => parts.iter().map(|part| part.path.as_path()).collect(),
+            Published::Live { live, .. } => live.path().into_iter().collect(),
+            Published::Content { .. } | Published::Custom(_) => Vec::new(),
         }
     }
 

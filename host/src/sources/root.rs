@@ -85,6 +85,10 @@ impl RootPath {
         Ok(Self { path, found })
     }
 
+    pub(super) fn as_path(&self) -> &Path {
+        &self.path
+    }
+
     /// What the path leads to, as of [`ROOT_KEPT_MS`] ago at most. Fails with `AGAIN` where that takes a longer
     /// look.
     pub(super) fn now(&self, look: Look) -> Result<Arc<Root>, Errno> {

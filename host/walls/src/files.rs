@@ -17,6 +17,8 @@ pub(crate) enum Reach {
     Read,
     /// Its files are opened by those who know their names.
     ReadFiles,
+    /// Files are created, and written.
+    Append,
     /// Files are created, written, renamed and removed.
     Write,
     /// Files are removed.
@@ -28,6 +30,7 @@ impl Reach {
         match self {
             Self::Read => make_bitflags!(AccessFs::{ReadFile | ReadDir}),
             Self::ReadFiles => AccessFs::ReadFile.into(),
+            Self::Append => make_bitflags!(AccessFs::{WriteFile | MakeReg}),
             Self::Write => make_bitflags!(AccessFs::{WriteFile | MakeReg | RemoveFile}),
             Self::Remove => AccessFs::RemoveFile.into(),
         }
@@ -67,7 +70,8 @@ pub(crate) fn restrict(reaches: &[(PathBuf, Reach)]) -> Result<Level, String> {
         .and_then(Ruleset::create)
         .map_err(failed)?;
     for (path, reach) in reaches {
-        let opened = PathFd::new(path).map_err(|error| format!("{error}"))?;
+        // Whatever cannot be found now is not within reach anyway.
+        let Ok(opened) = PathFd::new(path) else { continue };
         rules = rules.add_rule(PathBeneath::new(opened, reach.rights_over(path))).map_err(failed)?;
     }
     // For kernels that can (Linux 7.0): threads that are there already.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -76,24 +77,40 @@ impl Plan {
     }
 
     /// Keeps a source within reach. A folder: everything beneath it. A file or a FIFO: as [`reads`](Self::reads).
-    pub fn serves(self, path: &Path) -> Self {
-        if path.is_dir() { self.reaches(path, Reach::Read) } else { self.reads(path) }
+    ///
+    /// Where a link leads to the folder, it may be pointed elsewhere later: everything beneath the folder that
+    /// the link lies in, and beneath the one that its target lies in, stays within reach. Links in the root of
+    /// the file system belong to the system, and are taken to stay as they are.
+    pub fn serves(mut self, path: &Path) -> Self {
+        if !path.is_dir() {
+            return self.reads(path);
+        }
+        for link in links_on_the_way(path) {
+            let target = fs::canonicalize(&link).ok();
+            for spelling in [Some(link), target].into_iter().flatten() {
+                self = match folder_of(&spelling) {
+                    Some(folder) => self.reaches(folder, Reach::Read),
+                    None => self,
+                };
+            }
+        }
+        self.reaches(path, Reach::Read)
     }
 
     /// Keeps a file within reach that is opened again and again, and may have been replaced by then: all
     /// files beneath its folder can be opened. If it is a link, that holds for the folder of the link and
     /// that of the file which it leads to now.
     ///
-    /// A file that lies in the root of the file system cannot be replaced: nothing else is kept in reach.
-    pub fn reads(mut self, file: &Path) -> Self {
-        for spelling in [std::path::absolute(file), fs::canonicalize(file)].into_iter().flatten() {
-            let folder = spelling.parent().filter(|folder| folder.parent().is_some());
-            let reach = (folder.map_or_else(|| spelling.clone(), Path::to_owned), Reach::ReadFiles);
-            if !self.reaches.contains(&reach) {
-                self.reaches.push(reach);
-            }
-        }
-        self
+    /// A file that lies in the root of the file system cannot be replaced: nothing else is kept in reach. The
+    /// same holds for devices. What has no name, as a pipe behind `/dev/stdin`, the kernel keeps in reach.
+    pub fn reads(self, file: &Path) -> Self {
+        self.reaches_file(file, Reach::ReadFiles)
+    }
+
+    /// Keeps it possible to append to this file, and to make it anew after it was moved away. The same holds
+    /// for all files beneath its folder.
+    pub fn appends_to(self, file: &Path) -> Self {
+        self.reaches_file(file, Reach::Append)
     }
 
     /// Keeps it possible to create, write, rename and remove files in this folder.
@@ -101,9 +118,13 @@ impl Plan {
         self.reaches(folder, Reach::Write)
     }
 
-    /// Keeps it possible to remove files from this folder: that of a unix socket, say.
-    pub fn removes_from(self, folder: &Path) -> Self {
-        self.reaches(folder, Reach::Remove)
+    /// Keeps it possible to read this file, as long as nobody replaces it, and to remove it: a unix socket, or
+    /// a file that says who is running. The same holds for the removal of all files beneath its folder.
+    pub fn removes(self, file: &Path) -> Self {
+        match std::path::absolute(file).ok().as_deref().and_then(folder_of) {
+            Some(folder) => self.reaches(file, Reach::ReadFiles).reaches(folder, Reach::Remove),
+            None => self.reaches(file, Reach::ReadFiles),
+        }
     }
 
     /// Leaves out [`Wall::Code`], because machine code will be loaded later. The report says `why`.
@@ -119,8 +140,27 @@ impl Plan {
         self
     }
 
-    fn reaches(mut self, path: &Path, reach: Reach) -> Self {
-        self.reaches.push((path.to_owned(), reach));
+    fn reaches_file(mut self, file: &Path, reach: Reach) -> Self {
+        // There may be no file yet, where it is made.
+        let real = fs::canonicalize(file).or_else(|_| canonical_folder(file));
+        let Ok(real) = real else { return self };
+        if real.metadata().is_ok_and(|metadata| is_device(&metadata)) {
+            return self.reaches(real, reach);
+        }
+        for spelling in std::path::absolute(file).into_iter().chain([real]) {
+            self = match folder_of(&spelling) {
+                Some(folder) => self.reaches(folder, reach),
+                None => self.reaches(spelling, reach),
+            };
+        }
+        self
+    }
+
+    fn reaches(mut self, path: impl AsRef<Path>, reach: Reach) -> Self {
+        let reach = (path.as_ref().to_owned(), reach);
+        if !self.reaches.contains(&reach) {
+            self.reaches.push(reach);
+        }
         self
     }
 
@@ -197,6 +237,37 @@ impl Raised {
     }
 }
 
+/// The folder that something lies in, if that may stay within reach as a whole: not the root of the file
+/// system, nor folders in which the kernel and the system keep what is not files.
+fn folder_of(path: &Path) -> Option<&Path> {
+    let folder = path.parent()?;
+    let kept = [Path::new("/"), Path::new("/dev")].contains(&folder) || folder.starts_with("/proc");
+    (!kept).then_some(folder)
+}
+
+/// A path whose file may not be there, with a folder without links.
+fn canonical_folder(file: &Path) -> io::Result<PathBuf> {
+    let file = std::path::absolute(file)?;
+    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else { return Ok(file) };
+    match file.symlink_metadata() {
+        // A link that leads to nothing with a name.
+        Ok(_) => Err(io::ErrorKind::NotFound.into()),
+        Err(_) => Ok(fs::canonicalize(folder)?.join(name)),
+    }
+}
+
+fn is_device(metadata: &fs::Metadata) -> bool {
+    metadata.file_type().is_char_device() || metadata.file_type().is_block_device()
+}
+
+/// The links among the folders that a path goes through, and the path itself if it is one.
+fn links_on_the_way(path: &Path) -> Vec<PathBuf> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let in_root = |folder: &Path| folder.parent().is_none_or(|folder| folder.parent().is_none());
+    let is_link = |folder: &&Path| !in_root(folder) && folder.is_symlink();
+    path.ancestors().filter(is_link).map(Path::to_owned).collect()
+}
+
 /// Whether the calling thread is the only one.
 fn alone() -> Result<(), String> {
     let count = |tasks: io::Result<fs::ReadDir>| tasks.map_or(0, Iterator::count);
@@ -210,6 +281,7 @@ fn alone() -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::symlink;
 
     #[test]
@@ -235,5 +307,38 @@ mod tests {
 
         let plan = Plan::new(Mode::Auto).serves(&folder).reads(Path::new("/film"));
         assert_eq!(plan.reaches, [(folder, Reach::Read), ("/film".into(), Reach::ReadFiles)]);
+    }
+
+    #[test]
+    fn what_is_no_file_is_kept_in_reach_without_the_folder_that_it_is_in() {
+        let plan = Plan::new(Mode::Auto).appends_to(Path::new("/dev/null"));
+        assert_eq!(plan.reaches, [("/dev/null".into(), Reach::Append)]);
+        let (_reader, pipe) = io::pipe().expect("a pipe");
+        let plan = Plan::new(Mode::Auto).reads(Path::new(&format!("/dev/fd/{}", pipe.as_raw_fd())));
+        assert_eq!(plan.reaches, [], "the kernel checks no rules for what has no name");
+    }
+
+    #[test]
+    fn a_link_to_a_folder_keeps_what_it_may_lead_to_later_in_reach_and_a_folder_nothing_else() {
+        let outside = tempfile::tempdir().expect("a folder");
+        let folder = outside.path().canonicalize().expect("it is there");
+        for name in ["releases/one/public", "sites"] {
+            fs::create_dir_all(folder.join(name)).expect("a folder");
+        }
+        symlink("../releases/one", folder.join("sites/now")).expect("a link");
+        let served = folder.join("sites/now/public");
+        let plan = Plan::new(Mode::Auto).serves(&served);
+        let folders = [folder.join("sites"), folder.join("releases"), served];
+        assert_eq!(plan.reaches, folders.map(|folder| (folder, Reach::Read)));
+        let served = folder.join("releases/one");
+        assert_eq!(Plan::new(Mode::Auto).serves(&served).reaches, [(served, Reach::Read)]);
+    }
+
+    #[test]
+    fn a_file_that_is_removed_is_read_itself_and_its_folder_loses_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("socket");
+        let plan = Plan::new(Mode::Auto).removes(&socket);
+        assert_eq!(plan.reaches, [(socket, Reach::ReadFiles), (folder.path().to_owned(), Reach::Remove)]);
     }
 }

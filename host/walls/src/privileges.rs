@@ -4,7 +4,7 @@ use std::io;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capability_is_in_bounding_set, clear_ambient_capability_set,
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
 
@@ -30,7 +30,9 @@ pub(crate) fn drop_all(largest_file: Option<u64>) -> io::Result<()> {
 }
 
 fn limit(resource: Resource, bound: Option<u64>) -> io::Result<()> {
-    Ok(setrlimit(resource, Rlimit { current: bound, maximum: bound })?)
+    let wanted = Rlimit { current: bound, maximum: bound };
+    // A service manager that has set it may have forbidden the call.
+    if getrlimit(resource) == wanted { Ok(()) } else { Ok(setrlimit(resource, wanted)?) }
 }
 
 /// A write beyond the limit fails. By default it would end the process.
@@ -50,6 +52,8 @@ fn drop_capabilities() -> io::Result<()> {
             let _ = remove_capability_from_bounding_set(capability);
         }
     }
-    let none = CapabilitySet::empty();
-    Ok(set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?)
+    let nothing = CapabilitySet::empty();
+    let none = CapabilitySets { effective: nothing, permitted: nothing, inheritable: nothing };
+    // As above.
+    if capabilities(None)? == none { Ok(()) } else { Ok(set_capabilities(None, none)?) }
 }

@@ -1,8 +1,11 @@
 //! Errors, help, and what the program says of itself.
 
+use std::collections::BTreeSet;
 use std::os::unix::net::UnixListener;
+use std::process::Command;
 
-use support::{Folder, text};
+use support::components::repository;
+use support::{Folder, PATIENCE, run_within, text};
 
 use super::{run, stderr};
 
@@ -90,10 +93,41 @@ fn what_is_built_in_imports_nothing() {
 }
 
 #[test]
+fn the_parts_of_the_engine_are_those_that_cargo_compiles_in() {
+    let said = run(&["inspect", "--engine"]);
+    assert_eq!(said.status.code(), Some(0));
+    let said = String::from_utf8(said.stdout).expect("it is text");
+    let of = |word: &str| -> BTreeSet<String> {
+        said.lines()
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(first, _)| *first == word)
+            .map(|(_, name)| name.trim().to_owned())
+            .collect()
+    };
+    let version = said.lines().next().and_then(|line| line.strip_prefix("engine   wasmtime ")).expect("its version");
+    // All features with which the program has it.
+    let mut tree = Command::new(env!("CARGO"));
+    tree.args(["tree", "--offline", "--package", "multiclient-cli", "--edges", "features,normal", "--invert"]);
+    let tree = run_within(PATIENCE, tree.args(["wasmtime", "--prefix", "none"]).current_dir(repository(".")));
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8(tree.stdout).expect("it is text");
+    assert!(tree.starts_with(&format!("wasmtime v{version}\n")), "{tree}");
+    let features = tree.lines().filter_map(|line| line.strip_prefix("wasmtime feature \"")?.split('"').next());
+    // Crates that it may be without are features, too.
+    let crates = ["once_cell", "wasmtime-jit-icache-coherence", "wasmtime-unwinder"];
+    let compiled_in: BTreeSet<_> = features.filter(|name| !crates.contains(name)).map(str::to_owned).collect();
+    assert_eq!(of("with"), compiled_in);
+    assert!(of("without").contains("gc") && of("without").is_disjoint(&compiled_in), "{said}");
+    assert!(of("off").contains("SIMD") && of("on").contains("bulk memory"), "{said}");
+}
+
+#[test]
 fn help_and_version_are_printed() {
     let output = run(&["--version"]);
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("multiclient {}\n", env!("CARGO_PKG_VERSION")));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    // Advisories name the version of the engine.
+    assert!(said.starts_with(&format!("multiclient {} (wasmtime 48.0.", env!("CARGO_PKG_VERSION"))), "{said}");
     let help = |flag: &str| {
         let output = run(&[flag]);
         assert_eq!(output.status.code(), Some(0), "{flag}");

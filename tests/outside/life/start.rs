@@ -12,12 +12,12 @@ use support::{Connection, Folder, Server, eventually, export_guest, multiclient,
 use super::{signal, stderr};
 
 #[test]
-fn the_start_prints_addresses_guest_and_limits() {
+fn the_start_prints_addresses_guest_limits_and_walls() {
     let folder = Folder::new();
     let film = folder.file("film.mp4", "film");
-    let flags =
+    let limits =
         ["--memory", "2M", "--cpu", "20ms", "--max-clients", "30", "--per-address", "4", "--total-memory", "1G"];
-    let server = Server::start(&film, &flags);
+    let server = Server::start(&film, &[&limits[..], &["--walls", "auto"]].concat());
     let lines = server.log();
     let port = server.address().port();
     assert_eq!(lines[0], format!("multiclient {}", env!("CARGO_PKG_VERSION")));
@@ -26,7 +26,10 @@ fn the_start_prints_addresses_guest_and_limits() {
     assert_eq!(lines[2], open);
     assert!(lines[3].starts_with("guest    built in ") && lines[3].ends_with("   imports: nothing"), "{lines:?}");
     assert_eq!(lines[4], "limits   2 MiB, 20 ms cpu, 30 clients, 4 per address, 1 GiB for all");
-    assert!(lines[5].starts_with("ready    in ") && lines[5].ends_with(" ms   Ctrl-C drains"), "{lines:?}");
+    assert!(lines[5].starts_with("walls    privileges"), "{lines:?}");
+    // Unless this machine has not all walls, and says why.
+    let ready = lines.last().expect("it is ready");
+    assert!(ready.starts_with("ready    in ") && ready.ends_with(" ms   Ctrl-C drains"), "{lines:?}");
 }
 
 #[test]
@@ -122,7 +125,8 @@ fn a_json_log_is_nothing_but_json() {
     let guest = folder.at("guest.wasm");
     export_guest(&guest);
     let mut command = multiclient();
-    command.arg(film).arg(format!("unix:{}", text(&path))).args(["--log", "json", "-q", "--guest", text(&guest)]);
+    command.arg(film).arg(format!("unix:{}", text(&path))).args(["--log", "json", "-q", "--walls", "auto"]);
+    command.args(["--guest", text(&guest)]);
     let mut process = command.stderr(Stdio::piped()).spawn().expect("the program can be run");
     eventually("somebody listens", || UnixStream::connect(&path).is_ok());
     // More than the pipe and the queue before it hold, so that lines are left out.
@@ -175,7 +179,8 @@ fn the_guest_is_replaced_while_clients_stay_and_a_bad_one_is_rejected() {
     let replace = |bytes: &[u8]| {
         fs::rename(folder.file("next.wasm", bytes), &guest).expect("a file can be replaced");
     };
-    let server = Server::start(folder.file("film.mp4", "film"), &["--guest", text(&guest), "--watch"]);
+    let server =
+        Server::start(folder.file("film.mp4", "film"), &["--guest", text(&guest), "--watch", "--walls", "auto"]);
     let mut stays = server.connect();
     stays.get("/film.mp4").is(200, b"film");
 

@@ -57,7 +57,8 @@ fn little_address_space_leaves_room_for_another_guest() {
     let guest = place.at("guest.wasm");
     let exported = multiclient().args(["export-guest", "--output"]).arg(&guest).status().expect("it can be run");
     assert!(exported.success());
-    let mut shell = place.shell("ulimit -v 8000000 && exec \"$PROGRAM\" \"$FILM\" \"$URL\" --guest \"$GUEST\"");
+    let mut shell =
+        place.shell("ulimit -v 8000000 && exec \"$PROGRAM\" \"$FILM\" \"$URL\" --walls auto --guest \"$GUEST\"");
     shell.env("GUEST", guest).stderr(fs::File::create(place.at("said")).expect("a file can be made"));
     let server = place.serve(shell);
     assert!(place.is_served());

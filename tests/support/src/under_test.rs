@@ -1,7 +1,7 @@
 //! The program under test.
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -13,6 +13,14 @@ pub fn program_under_test() -> PathBuf {
     let other = env::var_os("MULTICLIENT_UNDER_TEST");
     let path = other.or_else(|| env::var_os("CARGO_BIN_EXE_multiclient"));
     path.expect("`cargo test` runs the tests, or MULTICLIENT_UNDER_TEST names the program").into()
+}
+
+/// The walls that servers of the tests raise, where the tests do not say it: those of
+/// `MULTICLIENT_TESTS_WALLS`, or the default. Only root can look into a process behind walls, which tests do, so
+/// for everybody else there are none.
+fn walls() -> Option<OsString> {
+    let looks_inside = rustix::process::geteuid().is_root();
+    env::var_os("MULTICLIENT_TESTS_WALLS").or_else(|| (!looks_inside).then(|| "off".into()))
 }
 
 /// The program under test, with none of the settings that the environment may have.
@@ -27,6 +35,9 @@ pub fn without_settings(program: impl AsRef<OsStr>) -> Command {
         if name.to_string_lossy().starts_with("MULTICLIENT_") {
             command.env_remove(name);
         }
+    }
+    if let Some(walls) = walls() {
+        command.env("MULTICLIENT_WALLS", walls);
     }
     command.stdin(Stdio::null());
     command

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use multiclient::journal::Size;
-use multiclient::{Guest, Index, Inspection};
+use multiclient::{Engine, Guest, Index, Inspection};
 
 use crate::failure::Failure;
 use crate::options::limits_of_one;
@@ -21,9 +21,24 @@ pub(crate) fn inspect(path: Option<&Path>) -> Result<ExitCode, Failure> {
         None => {
             let guest = Guest::built_in(limits_of_one()).map_err(Failure::host)?;
             let index = Index::built_in().map_err(Failure::host)?;
-            format!("{}\n{}", describe(&guest.inspect(), "built in"), describe_index(&index))
+            let engine = Engine::of_this_program().version;
+            format!("engine   {engine}\n\n{}\n{}", describe(&guest.inspect(), "built in"), describe_index(&index))
         }
     };
+    print(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints which parts of the engine there are, so that whoever reads an advisory can tell whether it concerns
+/// this program.
+pub(crate) fn inspect_engine() -> Result<ExitCode, Failure> {
+    let Engine { version, compiled_in, left_out, on, off, .. } = Engine::of_this_program();
+    let mut text = format!("engine   {version}\n");
+    for (what, names) in [("with", compiled_in), ("without", left_out), ("on", on), ("off", off)] {
+        for name in names {
+            let _ = writeln!(text, "{what:<8} {name}");
+        }
+    }
     print(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

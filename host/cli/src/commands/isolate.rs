@@ -85,6 +85,7 @@ fn plan(flags: &Isolate) -> Result<Plan, Failure> {
         only: flags.only.clone(),
         pace: if flags.quick { Pace::Quick } else { Pace::Thorough },
         seed: flags.seed.unwrap_or(now.as_secs()),
+        probe: std::env::current_exe().ok(),
         ..Plan::default()
     })
 }

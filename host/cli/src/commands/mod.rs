@@ -12,7 +12,7 @@ mod serve;
 pub(crate) use completions::completions;
 pub(crate) use export_guest::export_guest;
 pub(crate) use health::health;
-pub(crate) use inspect::inspect;
+pub(crate) use inspect::{inspect, inspect_engine};
 pub(crate) use isolate::isolate;
 pub(crate) use man::man;
 pub(crate) use replay::replay;

@@ -1,26 +1,29 @@
 //! `multiclient SOURCE [URL]`: serves until a signal stops it.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use multiclient::journal::{Log, Silent, Size, Took};
-use multiclient::{Guest, Journal, Limits, Running, Server, Summary};
+use multiclient::journal::{Format, Log, Silent, Size, Took};
+use multiclient::{Capsules, Guest, Journal, Limits, Running, Server, Sources, Summary};
 
 use crate::args::{LogFormat, Serve};
 use crate::bind::{self, Bound};
 use crate::failure::Failure;
-use crate::guests;
+use crate::guests::{self, Component};
 use crate::log_file::LogFile;
 use crate::options;
 use crate::output::{report, report_in_passing};
 use crate::pid_file::PidFile;
 use crate::signals::{self, AtStart, Signal};
 use crate::startup::{self, Introduction, Shortage, guest_line};
+use crate::walls;
 
 /// How often the file of a guest is looked at, with `--watch`.
 const WATCH: Duration = Duration::from_millis(500);
@@ -35,7 +38,7 @@ const CUT_OFF: u8 = 3;
 pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<ExitCode, Failure> {
     options::check(flags)?;
     // Before there is anything to clean up: a signal that nobody waits for ends the process at once.
-    let signals = signals::listen(at_start).map_err(Failure::host)?;
+    let signals = signals::catch(at_start).map_err(Failure::host)?;
     let limits = fit_descriptors(flags);
     let Bound { listeners, unix_paths, missing } = bind::bind(flags)?;
     for address in missing {
@@ -43,26 +46,24 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     }
     // What only root may do is done by now, but for these two.
     let _pid_file = flags.operation.pid_file.as_deref().map(PidFile::write).transpose()?;
-    let log = Logging::open(flags)?;
+    let log = LogTarget::open(flags)?;
     if let Some(account) = &flags.operation.user {
         account.assume()?;
     }
-    let sources = options::sources(flags)?;
-    // Before the guest is read: what changes from here on is a change.
-    let watched = Watched::new(flags);
-    let guest = fit_address_space(flags, limits)?;
-    let limits = guest.limits().clone();
-    let guest_line = guest_line(&guests::name(&flags.guest), &guest.inspect());
-    let introduction = Introduction::new(flags, &sources, guest_line, &limits);
-    let mut server = Server::new(guest, sources).settings(options::settings(flags)).journal(log.journal());
-    server = guests::with_index(server, &flags.live)?;
-    if let Some(capsules) = options::capsules(flags)? {
-        server = server.capsules(capsules);
-    }
-    let server = server.start(listeners).context("the server cannot start").map_err(Failure::host)?;
+    let opened = Opened::open(flags)?;
+
+    // The walls hold for this thread and all that it starts. So far there is no other, and must not be.
+    let walls = walls::plan(flags, &opened.sources, &unix_paths).raise_files();
+    let walls = walls.map_err(|missing| Failure::wall(&missing))?;
+    let signals = signals.listen().map_err(Failure::host)?;
+    let log = log.start(flags)?;
+    let Started { server, introduction, limits, watched } = opened.start(flags, limits, listeners, &log)?;
+    let introduction = introduction.reached_at(&server, flags);
+    let walls = walls.raise_calls().map_err(|missing| Failure::wall(&missing))?;
     if !flags.operation.quiet {
-        introduction.print(&server, flags, began);
+        introduction.print(&walls, began);
     }
+
     Operation { flags, server: &server, limits: &limits, log: &log, watched }.run(&signals);
     // While they are still listened on: later they may be the next server's.
     drop(unix_paths);
@@ -72,6 +73,54 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
         report_in_passing(describe(&summary));
     }
     Ok(if summary.cut_off > 0 { ExitCode::from(CUT_OFF) } else { ExitCode::SUCCESS })
+}
+
+/// What a server opens before the walls, as the user that it runs as.
+struct Opened<'a> {
+    sources: Sources,
+    capsules: Option<Capsules>,
+    watched: Watched,
+    guest: Option<Component<'a>>,
+    index: Option<Component<'a>>,
+    /// Threads that serve: asked for here, because the answer depends on files of the control group.
+    loops: usize,
+}
+
+/// A server that has started.
+struct Started {
+    server: Running,
+    introduction: Introduction,
+    limits: Limits,
+    watched: Watched,
+}
+
+impl<'a> Opened<'a> {
+    fn open(flags: &'a Serve) -> Result<Self, Failure> {
+        Ok(Self {
+            sources: options::sources(flags)?,
+            // Before the guest is read: what changes from here on is a change.
+            watched: Watched::new(flags),
+            guest: guests::read(&flags.guest)?,
+            index: guests::read_index(&flags.live)?,
+            capsules: options::capsules(flags)?,
+            loops: thread::available_parallelism().map_or(1, usize::from),
+        })
+    }
+
+    fn start(self, flags: &Serve, limits: Limits, listeners: Vec<OwnedFd>, log: &Logging) -> Result<Started, Failure> {
+        let Self { sources, capsules, watched, guest, index, loops } = self;
+        let guest = fit_address_space(guest, flags, limits)?;
+        let limits = guest.limits().clone();
+        let guest_line = guest_line(&guests::name(&flags.guest), &guest.inspect());
+        let introduction = Introduction::new(flags, &sources, guest_line, &limits);
+        let server = Server::new(guest, sources).settings(options::settings(flags)).journal(log.journal());
+        let mut server = guests::with_index(server.loops(loops), index, &flags.live)?;
+        if let Some(capsules) = capsules {
+            server = server.capsules(capsules);
+        }
+        let server = server.start(listeners).context("the server cannot start").map_err(Failure::host)?;
+        Ok(Started { server, introduction, limits, watched })
+    }
 }
 
 fn note(flags: &Serve, line: &str) {
@@ -92,14 +141,47 @@ fn fit_descriptors(flags: &Serve) -> Limits {
 }
 
 /// The guest, for as many clients as there is address space for.
-fn fit_address_space(flags: &Serve, limits: Limits) -> Result<Guest, Failure> {
+fn fit_address_space(guest: Option<Component<'_>>, flags: &Serve, limits: Limits) -> Result<Guest, Failure> {
     let asked = limits.max_clients;
-    let guest = guests::load_fitting(&flags.guest, limits)?;
+    let guest = guests::load_fitting(guest, &flags.guest, limits)?;
     let clients = guest.limits().max_clients;
     if clients < asked {
         note(flags, &Shortage::AddressSpace.note(clients, asked));
     }
     Ok(guest)
+}
+
+/// Where the log will go.
+struct LogTarget {
+    format: Option<Format>,
+    file: Option<LogFile>,
+}
+
+impl LogTarget {
+    fn open(flags: &Serve) -> Result<Self, Failure> {
+        let operation = &flags.operation;
+        let format = options::log_format(flags);
+        let open = |path: &PathBuf| LogFile::open(path, operation.user.as_ref());
+        let file = operation.log_file.as_ref().filter(|_| format.is_some()).map(open).transpose()?;
+        Ok(Self { format, file })
+    }
+
+    /// Starts the thread that writes.
+    fn start(self, flags: &Serve) -> Result<Logging, Failure> {
+        let Self { format, file } = self;
+        let log = format.map(|format| match &file {
+            Some(file) => Log::new(format, file.clone()),
+            None => Log::new(format, io::stderr()),
+        });
+        let log = log.transpose().map_err(|error| Failure::new(format!("the log cannot start: {error}")))?;
+        let takes_notices = match flags.operation.log {
+            LogFormat::Json => true,
+            // It has lines for requests only.
+            LogFormat::Combined | LogFormat::Off => false,
+            LogFormat::Text => file.is_some(),
+        };
+        Ok(Logging { log: log.map(Arc::new), file, takes_notices })
+    }
 }
 
 /// Where the log goes.
@@ -111,27 +193,6 @@ struct Logging {
 }
 
 impl Logging {
-    fn open(flags: &Serve) -> Result<Self, Failure> {
-        let operation = &flags.operation;
-        let Some(format) = options::log_format(flags) else {
-            return Ok(Self { log: None, file: None, takes_notices: false });
-        };
-        let open = |path: &PathBuf| LogFile::open(path, operation.user.as_ref());
-        let file = operation.log_file.as_ref().map(open).transpose()?;
-        let log = match &file {
-            Some(file) => Log::new(format, file.clone()),
-            None => Log::new(format, io::stderr()),
-        };
-        let log = Arc::new(log.map_err(|error| Failure::new(format!("the log cannot start: {error}")))?);
-        let takes_notices = match operation.log {
-            LogFormat::Json => true,
-            // It has lines for requests only.
-            LogFormat::Combined | LogFormat::Off => false,
-            LogFormat::Text => file.is_some(),
-        };
-        Ok(Self { log: Some(log), file, takes_notices })
-    }
-
     fn journal(&self) -> Arc<dyn Journal> {
         match &self.log {
             Some(log) => Arc::<Log>::clone(log),
@@ -211,7 +272,7 @@ impl Operation<'_> {
                 Ok(Signal::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
                 Ok(Signal::Reload) => {
                     self.log.reopen();
-                    self.swap_guest();
+                    self.reload_guest();
                 }
                 Ok(Signal::ReopenLog) => self.log.reopen(),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
@@ -220,6 +281,17 @@ impl Operation<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// What SIGHUP asks for. The built-in guest has no file that could have changed.
+    fn reload_guest(&self) {
+        match (walls::reloaded_guest(self.flags), &self.flags.guest.guest) {
+            (Some(_), _) => self.swap_guest(),
+            (None, Some(_)) => self.log.notice(
+                "the guest stays as it is: behind `--walls strict` no other can be loaded\n  restart the server".into(),
+            ),
+            (None, None) => {}
         }
     }
 

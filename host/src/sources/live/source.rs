@@ -3,6 +3,7 @@
 //! Rule: nothing here waits for a viewer. Who is too slow finds the beginning of its window gone.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -22,6 +23,8 @@ use crate::sync::lock;
 #[derive(Debug)]
 pub(crate) struct LiveSource {
     shared: Arc<Shared>,
+    /// Of a FIFO, which is opened anew for each writer.
+    path: Option<PathBuf>,
     /// What is read, until the reader has it.
     input: Mutex<Option<Input>>,
 }
@@ -77,7 +80,16 @@ impl LiveSource {
             stopped: AtomicBool::new(false),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         };
-        Ok(Self { shared: Arc::new(shared), input: Mutex::new(Some(input)) })
+        let path = match &input {
+            Input::Fifo(path) => Some(path.clone()),
+            Input::Stream(_) => None,
+        };
+        Ok(Self { shared: Arc::new(shared), path, input: Mutex::new(Some(input)) })
+    }
+
+    /// The path of a FIFO.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// Begins to read. Only the first call does.
