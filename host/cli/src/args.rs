@@ -426,9 +426,9 @@ pub(crate) struct OperationFlags {
     #[arg(long, value_name = "URL", value_parser = Address::parse, value_delimiter = ';')]
     listen: Vec<Address>,
 
-    /// Leave a new TCP connection to the kernel until it sends its first bytes, at most for this long
+    /// Accept a TCP connection only when its client has sent data, or after this long
     ///
-    /// The kernel counts whole seconds. `0` accepts connections at once.
+    /// This is rounded up to whole seconds. `0` accepts connections immediately.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = time_or_zero)]
     pub(crate) defer_accept: Duration,
 
