@@ -252,6 +252,9 @@ pub(crate) const PASS_BYTES: u64 = 2 << 20;
 /// reading so little is cheaper than handing the kernel a file.
 pub(crate) const SMALL_PASS_BYTES: usize = 8 << 10;
 
+/// Bytes of a page of memory, of which a file in memory is made: that of most machines.
+pub(crate) const PAGE_BYTES: u64 = 4 << 10;
+
 /// Bytes of each text in a report. A request line has at most 16 KiB; nobody reads so much of it.
 pub(crate) const REPORT_BYTES: usize = 2 << 10;
 
