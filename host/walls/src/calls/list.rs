@@ -108,6 +108,8 @@ pub(super) const ALLOWED: &[Call] = &[
     (libc::SYS_madvise, &[]),
     (libc::SYS_brk, &[]),
     (libc::SYS_getrandom, &[]),
+    // Where machine code is loaded later: all cores are to see it (aarch64).
+    (libc::SYS_membarrier, &[]),
     // Signals: a guest's trap is one, and so is the order to stop.
     (libc::SYS_rt_sigaction, &[]),
     (libc::SYS_rt_sigprocmask, &[]),
