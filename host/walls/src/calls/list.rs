@@ -36,13 +36,15 @@ pub(super) const ALLOWED: &[Call] = &[
     (libc::SYS_recvfrom, &[]),
     (libc::SYS_sendto, &[]),
     (libc::SYS_sendfile, &[]),
-    (libc::SYS_shutdown, &[]),
+    // Its sending side only. The receiving side of a socket that listens would make it one that can be connected,
+    // by `sendto` with MSG_FASTOPEN: Landlock does not look at that, and here it would take a look at each send.
+    (libc::SYS_shutdown, &[Is(1, &[SHUT_WR])]),
     (libc::SYS_close, &[]),
     (libc::SYS_getsockname, &[]),
     (libc::SYS_getpeername, &[]),
+    // Sockets inherit their options from those that listen, so none is set here. Options attach filters and load
+    // protocols.
     (libc::SYS_getsockopt, &[]),
-    // No Nagle's algorithm, how much may be unsent, a reset instead of waiting for the client.
-    (libc::SYS_setsockopt, &[]),
     // How much has come, how much has left, and without waiting. The last: whether the terminal is still there
     // that SIGHUP tells of.
     (libc::SYS_ioctl, &[Is(1, &[FIONREAD, TIOCOUTQ, FIONBIO, TIOCGPGRP])]),
@@ -207,6 +209,7 @@ pub(super) const MAKES_CODE: &[Call] = &[
 const FIONREAD: u32 = libc::FIONREAD as u32;
 const TIOCOUTQ: u32 = libc::TIOCOUTQ as u32;
 const FIONBIO: u32 = libc::FIONBIO as u32;
+const SHUT_WR: u32 = libc::SHUT_WR.unsigned_abs();
 const TIOCGPGRP: u32 = libc::TIOCGPGRP as u32;
 const F_GETFD: u32 = libc::F_GETFD.unsigned_abs();
 const F_SETFD: u32 = libc::F_SETFD.unsigned_abs();
