@@ -89,6 +89,13 @@ fn a_server_without_walls_is_broken() {
 }
 
 #[test]
+fn a_probe_that_cannot_be_started_shows_nothing() {
+    let plan = Plan { probe: Some("/nowhere".into()), only: vec![Claim::Walls], pace: Pace::Quick, ..Plan::default() };
+    let report = run(&plan, &mut |_| ()).expect("other claims could be tried");
+    assert_eq!(report.outcomes[0].verdict, Verdict::Inconclusive, "{}", report.outcomes[0].line());
+}
+
+#[test]
 fn the_victims_can_request_files_of_the_user() {
     let _turn = alone();
     let folder = Folder::new();

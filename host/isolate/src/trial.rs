@@ -86,7 +86,7 @@ pub(crate) fn outcome(ground: &Ground<'_>, claim: Claim) -> Result<Outcome, Fail
         Claim::Live => live(ground),
         Claim::Idle => idle::idle(ground),
         Claim::Pressure => pressure::pressure(ground),
-        Claim::Walls => walls::walls(ground),
+        Claim::Walls => Ok(walls::walls(ground)),
         _ => beside_attackers(ground, claim),
     }
 }

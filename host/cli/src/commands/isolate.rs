@@ -85,7 +85,8 @@ fn plan(flags: &Isolate) -> Result<Plan, Failure> {
         only: flags.only.clone(),
         pace: if flags.quick { Pace::Quick } else { Pace::Thorough },
         seed: flags.seed.unwrap_or(now.as_secs()),
-        probe: std::env::current_exe().ok(),
+        // Also where its file was replaced meanwhile.
+        probe: Some("/proc/self/exe".into()),
         ..Plan::default()
     })
 }
