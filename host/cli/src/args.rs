@@ -502,7 +502,7 @@ pub(crate) enum JoinAt {
 pub(crate) enum Walls {
     /// All that the system has
     Auto,
-    /// All: the server does not start without one, and does not reload its guest
+    /// All, or the server does not start; it then never reloads its guest
     Strict,
     /// None
     Off,
