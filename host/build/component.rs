@@ -23,6 +23,9 @@ pub(crate) struct Source {
 pub(crate) const SESSION: &[&str] =
     &["guest/src", "guest/Cargo.toml", "guest/session", "guest/shell", "wit/session.wit", "Cargo.lock"];
 
+/// What an index component is built from.
+pub(crate) const INDEX: &[&str] = &["guest/index", "guest/shell/src/heap.rs", "wit/index", "Cargo.lock"];
+
 /// Builds a component in a target folder of its own: the one of the build that runs this is locked. All
 /// components share it, and with it everything that they are built with.
 pub(crate) fn build(root: &Path, source: &Source) -> Vec<u8> {

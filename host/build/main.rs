@@ -26,11 +26,7 @@ fn main() {
     println!("cargo::rerun-if-env-changed={PREBUILD}");
     println!("cargo::rustc-env=WASMTIME_VERSION={}", wasmtime_version());
     let session = Source { package: "multiclient-session", features: &[], inputs: component::SESSION };
-    let index = Source {
-        package: "multiclient-index-component",
-        features: &[],
-        inputs: &["guest/index", "guest/shell/src/heap.rs", "wit/index", "Cargo.lock"],
-    };
+    let index = Source { package: "multiclient-index-component", features: &[], inputs: component::INDEX };
     let mut files = Vec::new();
     for (name, source) in [("guest", session), ("index", index)] {
         let component = match component::checkout("..") {

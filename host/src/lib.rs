@@ -68,6 +68,7 @@ mod ended;
 pub mod journal;
 mod limits;
 mod machine;
+mod protection;
 mod quantity;
 mod record;
 mod sandbox;
@@ -87,6 +88,11 @@ pub mod isolation_testing {
 
     /// Bytes of a slot that stay mapped when its client is gone.
     pub const KEPT_RESIDENT: usize = crate::sandbox::guest::KEPT_RESIDENT;
+    /// Handles that a guest may hold.
+    pub const HANDLES: usize = crate::limits::COMPONENT_HANDLES;
+    /// Bytes of reports that are told of a guest whose client has said nothing.
+    pub const REPORTS: u64 = crate::limits::REPORT_CREDIT;
+    pub use crate::protection::Protection;
     pub use crate::sandbox::instance::{SharedInstance, Sharing};
 }
 

@@ -9,6 +9,7 @@
 
 #![expect(unsafe_code, reason = "a faulty guest does what safe code cannot do")]
 
+use alloc::format;
 use alloc::vec::Vec;
 use core::arch::wasm32;
 use core::hint::black_box;
@@ -40,6 +41,8 @@ enum Doing {
     Listing,
     /// Reports as much as fits, whenever it is called.
     Reporting,
+    /// Makes handles with each request, and has so many.
+    Collecting(usize),
     /// Asks for more, whatever comes.
     Deaf,
     /// Asks for more, and claims each time to be between two exchanges.
@@ -75,6 +78,11 @@ impl multiclient_shell::Session for Session {
             (Some(Doing::Waiting), _) => Vec::from([Action::Wait(0)]),
             (Some(Doing::Listing), _) => list(Name::new()),
             (Some(Doing::Reporting), _) => reports(),
+            (Some(Doing::Collecting(handles)), Event::Received(_)) => {
+                let (actions, at) = collect(*handles);
+                self.at = Some(at);
+                actions
+            }
             (Some(Doing::Idle), _) => Vec::from([Action::Receive(Phase::Idle)]),
             (Some(Doing::Deaf), _) => Vec::from([WAIT]),
             (Some(Doing::Outside { before_end, count }), Event::Opened(Ok(Found::Source(facts)))) => {
@@ -116,6 +124,10 @@ impl Session {
             b"handles" => loop {
                 new_handle();
             },
+            b"collect" => {
+                let (actions, at) = collect(0);
+                return (actions, Some(at));
+            }
             b"actions" => (0..1_000_000).map(|_| WAIT).collect(),
             b"few-actions" => (0..65).map(|_| Action::Send(Vec::new())).collect(),
             b"send" => Vec::from([Action::Send(alloc::vec![0; (1 << 20) + 1]), WAIT]),
@@ -182,6 +194,15 @@ fn reports() -> Vec<Action> {
     let report = || Exchange { request: text(), status: 200, referrer: text(), agent: text() };
     let reports = (0..63).map(|_| Action::Report(report()));
     reports.chain([Action::Proceed]).collect()
+}
+
+/// Makes some more handles, and says how many there are.
+fn collect(handles: usize) -> (Vec<Action>, Doing) {
+    const MORE: usize = 100;
+    (0..MORE).for_each(|_| new_handle());
+    let handles = handles + MORE;
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{handles:10}");
+    (Vec::from([Action::Send(head.into_bytes()), WAIT]), Doing::Collecting(handles))
 }
 
 fn reply(body: &[u8]) -> Vec<Action> {

@@ -16,10 +16,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tempfile::TempDir;
 
 use crate::noise::{CANARY, CANARY_DIGITS, Noise};
-use crate::plan::{FAULTY, Failure, Plan, Weakness};
-use multiclient::isolation_testing::{SharedInstance, Sharing};
+use crate::plan::{FAULTY, FAULTY_INDEX, Failure, Plan, Weakness};
+use multiclient::isolation_testing::{Protection, SharedInstance, Sharing};
 use multiclient::{
-    Capsules, Closed, Ended, Guest, Inspection, Journal, Limit, Limits, Live, Running, Server, Sources, listen,
+    Capsules, Closed, Ended, Exchange, Guest, Index, Inspection, Journal, Limit, Limits, Live, Running, Server,
+    Settings, Sources, listen,
 };
 
 /// Which server.
@@ -33,6 +34,10 @@ pub(crate) enum Role {
     Small(u32),
     /// With one place, and slots that are cleared by the page map: the control for memory pressure.
     Scanned,
+    /// As it serves, but for one protection: the control of what that protects.
+    Lacking(Protection),
+    /// With little patience for guests that have the host work for them, which lacks that limit as a control.
+    Impatient(Option<Protection>),
 }
 
 /// What all trials have in common.
@@ -50,6 +55,8 @@ pub(crate) struct Ground<'a> {
     limited: Arc<Guest>,
     /// Compiled when it is first wanted.
     unlimited: Mutex<Option<Arc<Guest>>>,
+    impatient: Mutex<Option<Arc<Guest>>>,
+    index: Mutex<Option<Arc<Index>>>,
 }
 
 /// Something that a victim asks for, and what it must get.
@@ -74,9 +81,20 @@ pub(crate) struct Ends {
     host_faults: AtomicU64,
     lagged: AtomicU64,
     first_fault: Mutex<Option<String>>,
+    /// Bytes that each guest has reported by itself, by its client.
+    reported: Mutex<HashMap<u64, u64>>,
 }
 
 impl Journal for Ends {
+    fn exchange(&self, exchange: &Exchange<'_>) {
+        // What the faulty guest makes up begins like this, and no request does.
+        if exchange.request.starts_with("report ") {
+            let bytes = [exchange.request, exchange.referrer, exchange.agent].map(|text| text.len() as u64);
+            let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+            *reported.entry(exchange.client).or_default() += bytes.iter().sum::<u64>();
+        }
+    }
+
     fn closed(&self, closed: &Closed) {
         if let Ended::OverLimit { limit: Limit::Lag, .. } = closed.ended {
             self.lagged.fetch_add(1, Ordering::Relaxed);
@@ -92,6 +110,12 @@ impl Ends {
     /// Clients that fell too far behind a live source.
     pub(crate) fn lagged(&self) -> u64 {
         self.lagged.load(Ordering::Relaxed)
+    }
+
+    /// How many guests have reported by themselves, and the most bytes that one of them has.
+    pub(crate) fn reported(&self) -> (u64, u64) {
+        let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        (reported.len() as u64, reported.values().copied().max().unwrap_or_default())
     }
 
     pub(crate) fn host_faults(&self) -> u64 {
@@ -135,6 +159,15 @@ fn no_limits() -> Limits {
     limits
 }
 
+/// What a guest may have the host do for it without moving a byte, in the trial of just that.
+pub(crate) const IDLE_CPU: Duration = Duration::from_millis(30);
+
+fn impatient() -> Limits {
+    let mut limits = limits();
+    limits.idle_cpu = IDLE_CPU;
+    limits
+}
+
 /// With places for so many clients, and none beyond them.
 fn small(places: u32) -> Limits {
     let mut limits = limits();
@@ -163,8 +196,20 @@ impl<'a> Ground<'a> {
         })?;
         let pieces = pieces(&files, &mut Noise(plan.seed)).map_err(failed())?;
         let limited = Arc::new(compile(plan, limits())?);
-        let unlimited = Mutex::new(None);
-        Ok(Self { plan, _folder: folder, made, published, pieces, longest, longest_bytes, limited, unlimited })
+        let (unlimited, impatient, index) = Default::default();
+        Ok(Self {
+            plan,
+            _folder: folder,
+            made,
+            published,
+            pieces,
+            longest,
+            longest_bytes,
+            limited,
+            unlimited,
+            impatient,
+            index,
+        })
     }
 
     pub(crate) fn inspection(&self) -> Inspection {
@@ -176,11 +221,28 @@ impl<'a> Ground<'a> {
         self.serve(self.sources(&self.published)?, role, None)
     }
 
+    /// A server of this folder.
+    pub(crate) fn arena_of(&self, folder: &Path, role: Role) -> Result<Arena, Failure> {
+        self.serve(self.sources(folder)?, role, None)
+    }
+
     /// A server of what comes from this pipe, as `/live`.
     pub(crate) fn live_arena(&self, input: OwnedFd) -> Result<Arena, Failure> {
         let live = Live { lag: 1 << 20, burst: 0, ..Live::default() };
         let sources = Sources::stream("live", input, live).map_err(Failure::of("there is nothing to serve"))?;
         self.serve(sources, Role::Fresh, None)
+    }
+
+    /// The same, with an index that fails when the stream asks for it, for viewers that are never late.
+    pub(crate) fn media_arena(&self, input: OwnedFd, role: Role) -> Result<Arena, Failure> {
+        let sources =
+            Sources::stream("live", input, Live::default()).map_err(Failure::of("there is nothing to serve"))?;
+        let index = self.faulty_index()?;
+        self.start(role, None, |guest| Server::new(guest, sources).index(index))
+    }
+
+    fn faulty_index(&self) -> Result<Arc<Index>, Failure> {
+        once(&self.index, || Index::custom(FAULTY_INDEX.to_vec()).map_err(Failure::of("the index cannot be prepared")))
     }
 
     fn sources(&self, published: &Path) -> Result<Sources, Failure> {
@@ -194,11 +256,20 @@ impl<'a> Ground<'a> {
     }
 
     /// A server of the files that were made for the trials, whatever else is published.
-    pub(crate) fn arena_of_made(&self) -> Result<Arena, Failure> {
-        self.serve(self.sources(&self.made)?, Role::Fresh, None)
+    pub(crate) fn arena_of_made(&self, role: Role) -> Result<Arena, Failure> {
+        self.serve(self.sources(&self.made)?, role, None)
     }
 
     fn serve(&self, sources: Sources, role: Role, capsules: Option<TempDir>) -> Result<Arena, Failure> {
+        self.start(role, capsules, |guest| Server::new(guest, sources))
+    }
+
+    fn start(
+        &self,
+        role: Role,
+        capsules: Option<TempDir>,
+        server: impl FnOnce(Arc<Guest>) -> Server,
+    ) -> Result<Arena, Failure> {
         let weakness = self.plan.weakness;
         let shares = role == Role::Shared || weakness == Some(Weakness::SharedInstance);
         let sharing = if shares { Sharing::Instance(SharedInstance::default()) } else { Sharing::Nothing };
@@ -206,14 +277,20 @@ impl<'a> Ground<'a> {
         let guest = match role {
             Role::Small(places) => Arc::new(compile(self.plan, small(places))?),
             Role::Scanned => Arc::new(scanned()?),
-            _ if is_unlimited => self.unlimited()?,
+            Role::Impatient(_) => once(&self.impatient, || compile(self.plan, impatient()))?,
+            _ if is_unlimited => once(&self.unlimited, || compile(self.plan, no_limits()))?,
             _ => Arc::clone(&self.limited),
         };
         let ends = Arc::new(Ends::default());
         let journal: Arc<dyn Journal> = Arc::<Ends>::clone(&ends);
         let failed = || Failure::of::<io::Error>("a server cannot be started");
         let listener = listen::tcp((Ipv4Addr::LOCALHOST, 0).into()).map_err(failed())?;
-        let mut server = Server::new(guest, sources).sharing(sharing).journal(journal);
+        let mut settings = Settings::default();
+        settings.listing = true;
+        let mut server = server(guest).settings(settings).sharing(sharing).journal(journal);
+        if let Role::Lacking(protection) | Role::Impatient(Some(protection)) = role {
+            server = server.without(protection);
+        }
         if let Some(folder) = &capsules {
             let kept = Capsules::at(folder.path()).map_err(Failure::of("capsules cannot be kept"))?;
             server = server.capsules(kept.of_all().unbounded());
@@ -221,15 +298,16 @@ impl<'a> Ground<'a> {
         let server = server.start(vec![listener]).map_err(failed())?;
         Ok(Arena { server, ends, capsules })
     }
+}
 
-    fn unlimited(&self) -> Result<Arc<Guest>, Failure> {
-        let mut unlimited = self.unlimited.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(guest) = &*unlimited {
-            return Ok(Arc::clone(guest));
-        }
-        let guest = Arc::new(compile(self.plan, no_limits())?);
-        Ok(Arc::clone(unlimited.insert(guest)))
+/// What is made when it is first wanted.
+fn once<T>(made: &Mutex<Option<Arc<T>>>, make: impl FnOnce() -> Result<T, Failure>) -> Result<Arc<T>, Failure> {
+    let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(made) = &*made {
+        return Ok(Arc::clone(made));
     }
+    let new = Arc::new(make()?);
+    Ok(Arc::clone(made.insert(new)))
 }
 
 fn compile(plan: &Plan, limits: Limits) -> Result<Guest, Failure> {

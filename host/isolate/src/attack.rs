@@ -36,6 +36,8 @@ pub(crate) struct Found {
     pub(crate) probes: u64,
     /// Canaries that were somebody else's.
     pub(crate) others: u64,
+    /// The most handles that one guest had.
+    pub(crate) handles: u64,
 }
 
 /// One attacker, until the trial is over.
@@ -47,17 +49,28 @@ pub(crate) fn attackers(claim: Claim) -> Vec<Attacker> {
         Claim::Crash => vec![crash; 2],
         Claim::Hang => vec![spin, open_forever, take_turns_forever],
         Claim::Memory => vec![fill_memory; MEMORY_ATTACKERS],
-        Claim::Handles => vec![make_handles, leak],
+        Claim::Handles => vec![make_handles, collect_handles, leak],
+        Claim::Reports => vec![report; 2],
         Claim::Data => vec![probe; 2],
         Claim::Bandwidth => vec![read_greedily, ask_and_read_nothing],
         Claim::Floods => vec![be_silent, send_header_sections_slowly, half_close, reset],
         Claim::Bytes => vec![send_noise; 2],
-        Claim::Authority | Claim::Remains | Claim::Live | Claim::Idle | Claim::Pressure | Claim::Walls => Vec::new(),
+        Claim::Authority
+        | Claim::Remains
+        | Claim::Live
+        | Claim::Idle
+        | Claim::Pressure
+        | Claim::Listings
+        | Claim::Work
+        | Claim::Walls => Vec::new(),
     }
 }
 
 /// How many guests fill their memory at once.
 pub(crate) const MEMORY_ATTACKERS: usize = 4;
+
+/// Bytes of a request for a fault, and more.
+pub(crate) const LONGEST_REQUEST: u64 = 256;
 
 /// Between two attempts that cost the server little: two hundred in a second.
 const PACE: Duration = Duration::from_millis(5);
@@ -136,6 +149,30 @@ fn fill_memory(field: &Field<'_>, noise: Noise) {
 
 fn make_handles(field: &Field<'_>, noise: Noise) {
     field.ask_again_and_again(&["handles"], PACE, noise);
+}
+
+/// A guest that makes some handles with each request, and says how many it has.
+fn collect_handles(field: &Field<'_>, _: Noise) {
+    // Enough to see that there is no bound.
+    const ENOUGH: u64 = 10_000;
+    while field.goes_on() {
+        field.attempt();
+        let Ok(mut stream) = connect(field.address) else { continue };
+        let mut handles = 0;
+        while handles < ENOUGH && stream.write_all(b"GET /!collect HTTP/1.1\r\n\r\n").is_ok() {
+            let mut response = [0; 1 << 10];
+            let count = stream.read(&mut response).unwrap_or(0);
+            let said = String::from_utf8_lossy(&response[..count]);
+            let Some(said) = said.rsplit(' ').next().and_then(|number| number.parse().ok()) else { break };
+            handles = said;
+            field.note(|found, _| found.handles = found.handles.max(said));
+        }
+        thread::sleep(PACE);
+    }
+}
+
+fn report(field: &Field<'_>, noise: Noise) {
+    field.ask_again_and_again(&["reporting"], PACE, noise);
 }
 
 fn leak(field: &Field<'_>, _: Noise) {

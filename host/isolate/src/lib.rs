@@ -1,8 +1,8 @@
 //! Whether one client can touch another, tried out on this machine: real servers on loopback, clients
 //! that check every byte they get, and attackers that do the worst they can beside them.
 //!
-//! Each [`Claim`] is tried on a server as it is. Those that matter most are tried again on a server whose
-//! clients share one instance, without limits: there they have to fail, or the trial has shown nothing.
+//! Each [`Claim`] is tried on a server as it is. Those that matter most are tried again on a server without the
+//! protection in question: there they have to fail, or the trial has shown nothing.
 //!
 //! Rule: this is the only place that starts such a server, and it listens on loopback.
 
@@ -10,7 +10,9 @@ mod arena;
 mod attack;
 mod claim;
 mod idle;
+mod listings;
 mod live;
+mod media;
 mod noise;
 mod page;
 mod plan;
@@ -20,6 +22,7 @@ mod report;
 mod trial;
 mod victims;
 mod walls;
+mod work;
 
 use std::time::Instant;
 

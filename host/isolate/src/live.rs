@@ -16,8 +16,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use crate::arena::Ground;
 use crate::attack;
 use crate::claim::Claim;
+use crate::media::{self, Fed};
 use crate::plan::Failure;
-use crate::report::{Measure, Outcome, Unit, Verdict};
+use crate::report::{Control, Measure, Outcome, Timeline, Unit, Verdict};
 use crate::victims::connect;
 
 /// Viewers that read and check everything.
@@ -43,35 +44,14 @@ struct Broadcast {
     complaints: Mutex<Vec<String>>,
 }
 
-/// Lets viewers stall, leave and crash beside those that read.
+/// Lets viewers stall, leave and crash beside those that read, and producers feed hostile media to other servers.
 pub(crate) fn live(ground: &Ground<'_>) -> Result<Outcome, Failure> {
     let failed = || Failure::of::<std::io::Error>("a live source cannot be tried");
     let (input, output) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed()(error.into()))?;
     let arena = ground.live_arena(input)?;
-    let broadcast = Broadcast {
-        address: arena.address(),
-        over: AtomicBool::new(false),
-        written: Mutex::default(),
-        held_up: AtomicU64::new(0),
-        delays: Mutex::default(),
-        complaints: Mutex::default(),
-    };
-    let pace = ground.plan.pace.measures();
-    thread::scope(|scope| {
-        let broadcast = &broadcast;
-        let _ends = Ends(&broadcast.over);
-        scope.spawn(move || broadcast.write(output));
-        for _ in 0..VIEWERS {
-            scope.spawn(move || broadcast.view());
-        }
-        thread::sleep(pace.warm);
-        scope.spawn(move || broadcast.stall());
-        scope.spawn(move || broadcast.leave());
-        if ground.plan.guest.is_none() {
-            scope.spawn(move || broadcast.crash());
-        }
-        thread::sleep(pace.baseline + pace.attacked);
-    });
+    let broadcast = Broadcast::new(arena.address());
+    let fed = broadcast.beside_harm(ground, output)?;
+    let control = control(ground)?;
     let all_gone = arena.wait();
     let complaints = broadcast.complaints.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut delays = broadcast.delays.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -81,6 +61,8 @@ pub(crate) fn live(ground: &Ground<'_>) -> Result<Outcome, Failure> {
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let measures = vec![
         Measure::at_most("viewers with a gap", complaints.len() as f64, 0.0, Unit::Count),
+        gaps(&fed),
+        Measure::at_least("streams of hostile media", fed.streams as f64, 1.0, Unit::Count),
         Measure::at_least("stalled viewers ended", arena.ends.lagged() as f64, 1.0, Unit::Count),
         Measure::at_most("p99 from writer to viewer", ms(late), ms(LATE), Unit::Milliseconds),
         Measure::at_most("writer held up", ms(held_up), ms(LATE), Unit::Milliseconds),
@@ -88,17 +70,31 @@ pub(crate) fn live(ground: &Ground<'_>) -> Result<Outcome, Failure> {
         Measure::at_most("clients left", f64::from(u8::from(!all_gone)), 0.0, Unit::Count),
         Measure::at_most("faults of the host", arena.ends.host_faults() as f64, 0.0, Unit::Count),
     ];
+    let verdict = verdict(&measures, &control);
+    let note = complaints.into_iter().chain(fed.complaints).next().unwrap_or_default();
+    Ok(Outcome { claim: Claim::Live, verdict, measures, control: Some(control), timeline: None, note })
+}
+
+fn control(ground: &Ground<'_>) -> Result<Control, Failure> {
+    let fed = media::control(ground)?;
+    Ok(Control { broken: !fed.complaints.is_empty(), measures: vec![gaps(&fed)], timeline: Timeline::empty() })
+}
+
+fn verdict(measures: &[Measure], control: &Control) -> Verdict {
     let wrong = |measure: &&Measure| !measure.holds();
-    let verdict = match measures.iter().find(wrong) {
-        None => Verdict::Held,
+    match measures.iter().find(wrong) {
+        None if control.broken => Verdict::Held,
+        None => Verdict::Inconclusive,
         // A busy machine delays, and may leave a stalled viewer too little time to fall behind.
         Some(_) if measures.iter().filter(wrong).all(|m| m.unit == Unit::Milliseconds || m.is_evidence()) => {
             Verdict::Inconclusive
         }
         Some(_) => Verdict::Broken,
-    };
-    let note = complaints.into_iter().next().unwrap_or_default();
-    Ok(Outcome { claim: Claim::Live, verdict, measures, control: None, timeline: None, note })
+    }
+}
+
+fn gaps(fed: &Fed) -> Measure {
+    Measure::at_most("viewers of hostile media with a gap", fed.complaints.len() as f64, 0.0, Unit::Count)
 }
 
 /// Ends what goes on, however the scope is left.
@@ -111,6 +107,39 @@ impl Drop for Ends<'_> {
 }
 
 impl Broadcast {
+    fn new(address: SocketAddr) -> Self {
+        Self {
+            address,
+            over: AtomicBool::new(false),
+            written: Mutex::default(),
+            held_up: AtomicU64::new(0),
+            delays: Mutex::default(),
+            complaints: Mutex::default(),
+        }
+    }
+
+    /// Writes and watches, beside viewers who do harm to this source and producers who do so to others.
+    fn beside_harm(&self, ground: &Ground<'_>, output: OwnedFd) -> Result<Fed, Failure> {
+        let pace = ground.plan.pace.measures();
+        thread::scope(|scope| {
+            let _ends = Ends(&self.over);
+            scope.spawn(move || self.write(output));
+            for _ in 0..VIEWERS {
+                scope.spawn(move || self.view());
+            }
+            thread::sleep(pace.warm);
+            scope.spawn(move || self.stall());
+            scope.spawn(move || self.leave());
+            if ground.plan.guest.is_none() {
+                scope.spawn(move || self.crash());
+            }
+            let began = Instant::now();
+            let fed = media::feed(ground);
+            thread::sleep((pace.baseline + pace.attacked).saturating_sub(began.elapsed()));
+            fed
+        })
+    }
+
     fn goes_on(&self) -> bool {
         !self.over.load(Ordering::Relaxed)
     }

@@ -11,6 +11,9 @@ use crate::claim::Claim;
 /// The component that fails on demand: the built-in guest with faults that its clients can ask for.
 pub const FAULTY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/faulty.wasm"));
 
+/// The built-in index with faults that its stream can ask for.
+pub(crate) const FAULTY_INDEX: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/faulty-index.wasm"));
+
 /// What to try, and how.
 #[derive(Debug, Default)]
 pub struct Plan {

@@ -48,8 +48,7 @@ pub(crate) fn pressure(ground: &Ground<'_>) -> Result<Outcome, Failure> {
         () if !broken => (Verdict::Inconclusive, "the control holds, too: the attack showed nothing"),
         () => (Verdict::Held, ""),
     };
-    let timeline = Timeline { attack: (Duration::ZERO, Duration::ZERO), attempts: Vec::new(), responses: Vec::new() };
-    let control = Some(Control { broken, measures: self::measures(&control_seen), timeline });
+    let control = Some(Control { broken, measures: self::measures(&control_seen), timeline: Timeline::empty() });
     Ok(Outcome { claim: Claim::Pressure, verdict, measures, control, timeline: None, note: note.to_owned() })
 }
 

@@ -19,6 +19,13 @@ pub struct Timeline {
     pub responses: Vec<(Duration, Duration, u64, bool)>,
 }
 
+impl Timeline {
+    /// Of a trial without victims.
+    pub(crate) fn empty() -> Self {
+        Self { attack: (Duration::ZERO, Duration::ZERO), attempts: Vec::new(), responses: Vec::new() }
+    }
+}
+
 /// Whether a claim holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

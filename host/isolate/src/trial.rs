@@ -13,8 +13,8 @@ use crate::noise::Noise;
 use crate::plan::Failure;
 use crate::report::{Control, Measure, Outcome, Timeline, Unit, Verdict};
 use crate::victims::{Sample, Victims};
-use crate::{idle, pressure, walls};
-use multiclient::isolation_testing::KEPT_RESIDENT;
+use crate::{idle, listings, pressure, walls, work};
+use multiclient::isolation_testing::{HANDLES, KEPT_RESIDENT, Protection, REPORTS};
 use multiclient::journal::Size;
 
 /// What a trial has measured.
@@ -30,6 +30,8 @@ struct Trial {
     /// Lives that were recorded, and canaries that are in two of them.
     capsules: (u64, u64),
     host_faults: u64,
+    /// Guests that reported by themselves, and the most bytes that one of them did.
+    reported: (u64, u64),
 }
 
 /// How victims were served over some time.
@@ -86,6 +88,8 @@ pub(crate) fn outcome(ground: &Ground<'_>, claim: Claim) -> Result<Outcome, Fail
         Claim::Live => live(ground),
         Claim::Idle => idle::idle(ground),
         Claim::Pressure => pressure::pressure(ground),
+        Claim::Listings => listings::listings(ground),
+        Claim::Work => work::work(ground),
         Claim::Walls => Ok(walls::walls(ground)),
         _ => beside_attackers(ground, claim),
     }
@@ -94,7 +98,9 @@ pub(crate) fn outcome(ground: &Ground<'_>, claim: Claim) -> Result<Outcome, Fail
 fn beside_attackers(ground: &Ground<'_>, claim: Claim) -> Result<Outcome, Failure> {
     let mut attempt = 1;
     let (trial, measures) = loop {
-        let trial = Trial::run(ground, claim, Role::Fresh)?;
+        // A guest that reports without end is stopped for what the host does for it, sooner or later.
+        let role = if claim == Claim::Reports { Role::Impatient(None) } else { Role::Fresh };
+        let trial = Trial::run(ground, claim, role)?;
         let measures = trial.measures(ground, claim);
         if !only_late(&measures) || attempt == ATTEMPTS {
             break (trial, measures);
@@ -119,9 +125,18 @@ fn only_late(measures: &[Measure]) -> bool {
 fn control(ground: &Ground<'_>, claim: Claim) -> Result<Control, Failure> {
     let mut attempt = 1;
     loop {
-        let trial = Trial::run(ground, claim, Role::Shared)?;
+        let role = match claim {
+            Claim::Handles => Role::Lacking(Protection::Handles),
+            Claim::Reports => Role::Impatient(Some(Protection::Reports)),
+            _ => Role::Shared,
+        };
+        let trial = Trial::run(ground, claim, role)?;
         let measures = trial.measures(ground, claim);
-        let broken = if claim == Claim::Data { !measures[0].holds() } else { !measures.iter().all(Measure::holds) };
+        let broken = match claim {
+            // Only that shows what the attack is about.
+            Claim::Data | Claim::Handles | Claim::Reports => !measures[0].holds(),
+            _ => !measures.iter().all(Measure::holds),
+        };
         if broken || attempt == ATTEMPTS {
             return Ok(Control { broken, measures, timeline: trial.timeline });
         }
@@ -251,6 +266,7 @@ impl Trial {
             found,
             capsules: arena.canaries_in_capsules().map_err(Failure::of("capsules cannot be read"))?,
             host_faults: arena.ends.host_faults(),
+            reported: arena.ends.reported(),
         })
     }
 
@@ -266,6 +282,7 @@ impl Trial {
         let slots = 2 * (ground.plan.pace.measures().victims + MEMORY_ATTACKERS) as u64;
         let warm = KEPT_RESIDENT as u64 * slots;
         let kept = memory("memory kept", self.after.memory.saturating_sub(self.before.memory), SLACK + warm);
+        let left = self.after.descriptors.saturating_sub(self.before.descriptors) as u64;
         let mut measures = match claim {
             Claim::Data if !custom => vec![
                 count("canaries of others seen", self.found.others),
@@ -282,10 +299,20 @@ impl Trial {
                 let bound = MEMORY_ATTACKERS as u64 * limits().memory + SLACK + warm;
                 vec![memory("memory taken", taken, bound), kept]
             }
-            Claim::Handles | Claim::Floods => {
-                let left = self.after.descriptors.saturating_sub(self.before.descriptors);
-                vec![count("descriptors left", left as u64), kept]
+            Claim::Handles => vec![
+                Measure::at_most("handles of one guest", self.found.handles as f64, HANDLES as f64, Unit::Count),
+                Measure::at_least("handles seen", self.found.handles as f64, 1.0, Unit::Count),
+                count("descriptors left", left),
+                kept,
+            ],
+            Claim::Reports => {
+                let bound = REPORTS + attack::LONGEST_REQUEST;
+                vec![
+                    Measure::at_most("bytes reported by one guest", self.reported.1 as f64, bound as f64, Unit::Count),
+                    Measure::at_least("guests that reported", self.reported.0 as f64, 1.0, Unit::Count),
+                ]
             }
+            Claim::Floods => vec![count("descriptors left", left), kept],
             Claim::Bandwidth => {
                 let rate = 100.0 * self.attacked.bytes_per_second / self.baseline.bytes_per_second.max(1.0);
                 vec![Measure::at_least("victims' rate", rate, 50.0, Unit::Percent)]
@@ -356,7 +383,7 @@ impl Watched {
 
 /// Names cannot be tried beside victims: they would say nothing about it.
 fn authority(ground: &Ground<'_>) -> Result<Outcome, Failure> {
-    let arena = ground.arena_of_made()?;
+    let arena = ground.arena_of_made(Role::Fresh)?;
     let (tries, reached) = attack::open_elsewhere(arena.address())?;
     let measures = vec![
         Measure::at_most("names that led elsewhere", reached.len() as f64, 0.0, Unit::Count),

@@ -220,7 +220,8 @@ impl Capsule {
         let home = self.home.as_ref().map(|home| home.0.clone());
         // Nobody else takes of it now.
         let budget = Budget::new(None);
-        Terms { guest: Arc::clone(guest), settings: self.settings.clone(), home, budget, sharing: Sharing::Nothing }
+        let (guest, settings) = (Arc::clone(guest), self.settings.clone());
+        Terms { guest, settings, home, budget, sharing: Sharing::Nothing, lacks: None }
     }
 
     pub(crate) fn place(&self) -> Place {

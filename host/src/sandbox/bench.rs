@@ -42,7 +42,8 @@ impl Sessions {
         };
         let settings = Settings::default();
         let budget = Budget::new(guest.limits().total_memory);
-        let terms = Terms { guest: Arc::new(guest), settings, home: None, budget, sharing: Sharing::Nothing };
+        let guest = Arc::new(guest);
+        let terms = Terms { guest, settings, home: None, budget, sharing: Sharing::Nothing, lacks: None };
         Ok(Self { terms, slow_lane: Arc::default() })
     }
 

@@ -10,6 +10,7 @@ use crate::budget::Budget;
 use crate::contract::{Action, Event};
 use crate::ended::Ended;
 use crate::limits::COMPONENT_HANDLES;
+use crate::protection::Protection;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::meter::{Bounds, timed};
 use crate::sandbox::slow_lane::SlowLane;
@@ -29,6 +30,7 @@ pub(crate) struct Terms {
     /// The memory of all clients.
     pub(crate) budget: Arc<Budget>,
     pub(crate) sharing: Sharing,
+    pub(crate) lacks: Option<Protection>,
 }
 
 /// Which place a client has been given.
@@ -185,7 +187,8 @@ impl Instance {
         }
         let mut store = Store::new(compiled.engine(), bounds);
         store.limiter(|bounds| bounds);
-        store.set_max_component_handles(COMPONENT_HANDLES);
+        let handles = if terms.lacks == Some(Protection::Handles) { usize::MAX } else { COMPONENT_HANDLES };
+        store.set_max_component_handles(handles);
         store.set_hostcall_fuel(usize::try_from(limits.action_bytes()).unwrap_or(usize::MAX));
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().cpu.tick()));
 

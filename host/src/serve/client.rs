@@ -23,6 +23,7 @@ use crate::budget::{Charge, Exhausted};
 use crate::contract::{Event, Facts, Found, Phase, Portion};
 use crate::ended::{Breach, Closed, Ended, Limit, Timeout};
 use crate::limits::{LIST_TIME, OPEN_TIME, RESERVE_TIMEOUT, TURN_TIME};
+use crate::protection::Protection;
 use crate::record::recording::Recording;
 use crate::sandbox::instance::{self, Place, Sandbox, Spent};
 use crate::sandbox::plan::{Plan, Wait};
@@ -263,7 +264,9 @@ impl Connection {
 
     /// Notes what the host has done for the guest: while no byte moves, that counts as if the guest had done it.
     fn worked(&mut self, time: Duration) {
-        self.tally.host_time += time;
+        if self.client.shared.lacks != Some(Protection::Work) {
+            self.tally.host_time += time;
+        }
     }
 
     /// Notes that bytes have moved: the CPU time so far was not idle.

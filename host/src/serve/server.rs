@@ -14,9 +14,10 @@ use tokio::sync::watch;
 use crate::budget::Budget;
 use crate::journal::{Journal, Silent};
 use crate::limits::CUT;
+use crate::protection::Protection;
 use crate::record::keeper::{Capsules, Keeper};
 use crate::sandbox::guest::Guest;
-use crate::sandbox::indexer::Index;
+use crate::sandbox::indexer::{Index, Unwalled};
 use crate::sandbox::instance::{Sharing, Terms};
 use crate::serve::accept::{self, Acceptor};
 use crate::serve::admission::Summary;
@@ -35,6 +36,7 @@ pub struct Server {
     loops: usize,
     capsules: Option<Capsules>,
     sharing: Sharing,
+    lacks: Option<Protection>,
     index: Indexing,
 }
 
@@ -64,6 +66,7 @@ impl Server {
             loops: thread::available_parallelism().map_or(1, usize::from),
             capsules: None,
             sharing: Sharing::default(),
+            lacks: None,
             index: Indexing::BuiltIn,
         }
     }
@@ -113,9 +116,17 @@ impl Server {
         self
     }
 
+    /// Serves without one of the protections. For the trial of isolation.
+    #[cfg(feature = "isolation-testing")]
+    #[doc(hidden)]
+    pub fn without(mut self, protection: Protection) -> Self {
+        self.lacks = Some(protection);
+        self
+    }
+
     /// Serves the clients of `listeners`, which [`listen`](crate::serve::listen) makes, or anybody: sockets that
     /// are bound and listen.
-    pub fn start(self, listeners: Vec<OwnedFd>) -> io::Result<Running> {
+    pub fn start(mut self, listeners: Vec<OwnedFd>) -> io::Result<Running> {
         let addresses = listeners.iter().filter_map(accept::address).collect();
         for listener in &listeners {
             accept::prepare(listener, self.guest.limits())?;
@@ -123,7 +134,11 @@ impl Server {
         let keeper = self.capsules.map(|capsules| Keeper::start(capsules, Arc::clone(&self.journal))).transpose()?;
         let home = self.sources.only().map(<[u8]>::to_vec);
         let budget = Budget::new(self.guest.limits().total_memory);
-        let terms = Terms { guest: self.guest, settings: self.settings, home, budget, sharing: self.sharing };
+        let (sharing, lacks) = (self.sharing, self.lacks);
+        let terms = Terms { guest: self.guest, settings: self.settings, home, budget, sharing, lacks };
+        if lacks == Some(Protection::Listings) {
+            self.sources.list_without_protection();
+        }
         let shared = Arc::new(Shared::new(terms, self.sources, self.journal, keeper));
         let index = match self.index {
             _ if !shared.sources.is_live() => None,
@@ -131,7 +146,7 @@ impl Server {
             Indexing::Custom(index) => Some(index),
             Indexing::Off => None,
         };
-        shared.sources.start(&shared.journal, index.map(make_index))?;
+        shared.sources.start(&shared.journal, index.map(|index| make_index(index, lacks)))?;
         let stop = watch::Sender::new(Stop::No);
         let mut loops = Vec::new();
         for number in 0..self.loops {
@@ -157,8 +172,14 @@ impl Server {
 }
 
 /// What makes the indexes of a live source.
-fn make_index(index: Arc<Index>) -> MakeIndex {
-    Arc::new(move || Ok(Box::new(index.start()?) as Box<dyn Indexes>))
+fn make_index(index: Arc<Index>, lacks: Option<Protection>) -> MakeIndex {
+    Arc::new(move || {
+        let index = index.start()?;
+        Ok(match lacks {
+            Some(Protection::Index) => Box::new(Unwalled(index)),
+            _ => Box::new(index) as Box<dyn Indexes>,
+        })
+    })
 }
 
 impl Running {

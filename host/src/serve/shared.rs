@@ -9,6 +9,7 @@ use crate::budget::Budget;
 use crate::ended::Closed;
 use crate::journal::Journal;
 use crate::limits::Limits;
+use crate::protection::Protection;
 use crate::record::keeper::Keeper;
 use crate::record::recording::Recording;
 use crate::sandbox::guest::Guest;
@@ -20,6 +21,8 @@ use crate::sources::Sources;
 pub(crate) struct Shared {
     terms: RwLock<Arc<Terms>>,
     pub(crate) limits: Limits,
+    /// In a control of the trial of isolation.
+    pub(crate) lacks: Option<Protection>,
     /// The memory of all clients.
     pub(crate) budget: Arc<Budget>,
     pub(crate) sources: Arc<Sources>,
@@ -49,6 +52,7 @@ impl Shared {
     pub(crate) fn new(terms: Terms, sources: Sources, journal: Arc<dyn Journal>, keeper: Option<Keeper>) -> Self {
         Self {
             limits: terms.guest.limits().clone(),
+            lacks: terms.lacks,
             budget: Arc::clone(&terms.budget),
             terms: RwLock::new(Arc::new(terms)),
             sources: Arc::new(sources),
@@ -69,9 +73,9 @@ impl Shared {
             return Err(OtherLimits);
         }
         let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-        let Terms { settings, home, budget, sharing, .. } = &**terms;
+        let Terms { settings, home, budget, sharing, lacks, .. } = &**terms;
         let (settings, home, budget, sharing) = (settings.clone(), home.clone(), Arc::clone(budget), sharing.clone());
-        *terms = Arc::new(Terms { guest, settings, home, budget, sharing });
+        *terms = Arc::new(Terms { guest, settings, home, budget, sharing, lacks: *lacks });
         Ok(())
     }
 

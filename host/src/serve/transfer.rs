@@ -19,6 +19,7 @@ use crate::contract::{Remainder, Report, Span};
 use crate::ended::{Breach, Ended, Timeout};
 use crate::journal::Exchange;
 use crate::limits::{LINGER, LINGER_PAUSE, LINGER_RATE, PAGE_BYTES, PASS_BYTES, RECEIVED_BYTES, SMALL_PASS_BYTES};
+use crate::protection::Protection;
 use crate::sandbox::plan::Step;
 use crate::socket::{Follows, Moved, Socket};
 use crate::sources::{Lost, Source, View};
@@ -246,7 +247,7 @@ impl Connection {
             memory_peak,
             cpu,
         };
-        if self.reports.allow(report, now) {
+        if self.reports.allow(report, now) || self.client.shared.lacks == Some(Protection::Reports) {
             self.client.shared.journal.exchange(&exchange);
         }
         self.exchange_from = self.tally.bytes_out;

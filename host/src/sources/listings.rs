@@ -23,6 +23,15 @@ pub(super) struct Listings {
     pool: Pool,
     reading: Mutex<HashMap<Key, Vec<Waiter>>>,
     ahead: Ahead,
+    care: Care,
+}
+
+/// Whether anybody cares who waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Care {
+    Taken,
+    /// Each portion is read for itself and to its end, for one after the other. For the trial of isolation.
+    NotTaken,
 }
 
 /// A portion of a folder, by whatever name it was asked for.
@@ -50,7 +59,17 @@ impl Waiter {
 
 impl Listings {
     pub(super) fn new() -> Self {
-        Self { pool: Pool::new("listing", LISTINGS), reading: Mutex::default(), ahead: Ahead::default() }
+        Self {
+            pool: Pool::new("listing", LISTINGS),
+            reading: Mutex::default(),
+            ahead: Ahead::default(),
+            care: Care::Taken,
+        }
+    }
+
+    /// Takes no care from now on of who waits for what.
+    pub(super) fn take_no_care(&mut self) {
+        self.care = Care::NotTaken;
     }
 
     /// Has a thread do it.
@@ -60,7 +79,10 @@ impl Listings {
         work: impl FnOnce(oneshot::Sender<Looked<Arc<Listing>>>, Option<Handle>) + Send + 'static,
     ) -> Waiting<Looked<Arc<Listing>>> {
         let runtime = Handle::try_current().ok();
-        self.pool.spawn(owner, |answer| work(answer, runtime))
+        match self.care {
+            Care::Taken => self.pool.spawn(owner, |answer| work(answer, runtime)),
+            Care::NotTaken => self.pool.spawn(None, |answer| work(answer, runtime)).even_if_left(),
+        }
     }
 
     /// Reads a portion for somebody, and for all who ask for the same meanwhile. If it is being read already,
@@ -71,6 +93,10 @@ impl Listings {
             Err(refusal) => return waiter.answer(Err(refusal)),
         };
         let state = folder.state();
+        if self.care == Care::NotTaken {
+            let found = folder.list(&portion.after, folder::most(portion), None, Effort::new(|| true));
+            return waiter.answer(found.map(|(listing, _)| Arc::new(listing)));
+        }
         let Some(key) = self.join(root, state, portion, waiter) else { return };
         let reads = Reads::new(self, key);
         let known = self.ahead.get(state, &portion.after);

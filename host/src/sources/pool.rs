@@ -230,6 +230,17 @@ pub(crate) struct Waiting<T> {
     place: Option<Place>,
 }
 
+impl<T> Waiting<T> {
+    /// The same for work that is done even if nobody waits for it any more. For the trial of isolation.
+    pub(super) fn even_if_left(mut self) -> Self {
+        if let Some(place) = &mut self.place {
+            // Jobs are counted from 1: there is none to be taken out of its line.
+            place.number = 0;
+        }
+        self
+    }
+}
+
 impl<T> Future for Waiting<T> {
     type Output = Result<T, Refusal>;
 

@@ -14,6 +14,9 @@ extern crate alloc;
 #[path = "../../../shell/src/heap.rs"]
 mod heap;
 
+#[cfg(feature = "faulty")]
+mod faulty;
+
 use alloc::alloc::{Layout, alloc, handle_alloc_error, realloc};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -46,6 +49,10 @@ impl wire::GuestIndexer for Indexer {
     }
 
     fn advance(&self, bytes: Vec<u8>) -> wire::Progress {
+        #[cfg(feature = "faulty")]
+        if let Some(progress) = faulty::fail(&bytes) {
+            return progress;
+        }
         let Progress { marks, settled } = self.0.borrow_mut().advance(&bytes);
         wire::Progress { marks: marks.into_iter().map(Into::into).collect(), settled }
     }
