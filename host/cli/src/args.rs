@@ -372,7 +372,7 @@ pub(crate) struct LimitFlags {
     pub(crate) unsent: u64,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct GuestFlags {
     /// Run this component instead of the built-in guest
     ///

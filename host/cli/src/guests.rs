@@ -1,14 +1,21 @@
 //! Loads guests: the one of `--guest`, or the built-in one, for as many clients as there is room for; and the
 //! index of `--index`.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 
-use multiclient::{Guest, GuestError, Index, Limits, Server};
+use multiclient::{Guest, GuestError, Index, Limits};
+use rustix::fs::OFlags;
 use rustix::process::{Resource, getrlimit};
 
 use crate::args::{GuestFlags, IndexFrom, LiveFlags};
 use crate::failure::Failure;
 use crate::options;
+use crate::signals::Signal;
 
 /// What a guest is called where it has no file.
 const BUILT_IN: &str = "built in";
@@ -19,20 +26,31 @@ pub(crate) fn name(flags: &GuestFlags) -> String {
 }
 
 /// A custom component: where it is from, and its bytes.
-pub(crate) struct Component<'a> {
-    path: &'a Path,
+pub(crate) struct Component {
+    path: PathBuf,
     bytes: Vec<u8>,
 }
 
-impl<'a> Component<'a> {
-    fn read(path: &'a Path) -> Result<Self, Failure> {
-        let bytes = std::fs::read(path).map_err(|error| Failure::unreadable(path, &error))?;
-        Ok(Self { path, bytes })
+impl Component {
+    /// Reads a file, and nothing else: a FIFO in its place would be waited for, with signals unheard.
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let read = || {
+            let nonblock = OFlags::NONBLOCK.bits().cast_signed();
+            let mut file = File::options().read(true).custom_flags(nonblock).open(path)?;
+            if !file.metadata()?.is_file() {
+                return Err(io::Error::other("it is not a file"));
+            }
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let bytes = read().map_err(|error| Failure::unreadable(path, &error))?;
+        Ok(Self { path: path.to_owned(), bytes })
     }
 }
 
 /// Reads the guest that the flags say. None: it is built in.
-pub(crate) fn read(flags: &GuestFlags) -> Result<Option<Component<'_>>, Failure> {
+pub(crate) fn read(flags: &GuestFlags) -> Result<Option<Component>, Failure> {
     flags.guest.as_deref().map(Component::read).transpose()
 }
 
@@ -44,10 +62,50 @@ pub(crate) fn load(flags: &GuestFlags, limits: Limits) -> Result<Guest, Failure>
     }
 }
 
-fn compile(component: Component<'_>, flags: &GuestFlags, limits: Limits) -> Result<Guest, Failure> {
+fn compile(component: Component, flags: &GuestFlags, limits: Limits) -> Result<Guest, Failure> {
     let Component { path, bytes } = component;
-    Guest::custom(bytes, limits, &options::grants(flags)).map_err(|error| Failure::guest(path, &error))
+    Guest::custom(bytes, limits, &options::grants(flags)).map_err(|error| Failure::guest(&path, &error))
 }
+
+/// What is being loaded on a thread of its own: compiling a component may take minutes, and who waits for it has to
+/// hear signals meanwhile.
+pub(crate) struct Loading<T>(mpsc::Receiver<T>);
+
+/// Tells who waits, however the loading ended.
+struct Wake(mpsc::Sender<Signal>);
+
+impl Drop for Wake {
+    fn drop(&mut self) {
+        // Nobody may be waiting any more.
+        let _ = self.0.send(Signal::Loaded);
+    }
+}
+
+impl<T: Send + 'static> Loading<T> {
+    pub(crate) fn start(
+        wake: &mpsc::Sender<Signal>,
+        load: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Self, Failure> {
+        let (sender, loaded) = mpsc::channel();
+        let wake = Wake(wake.clone());
+        let work = move || {
+            let _wake = wake;
+            // Nobody may be waiting any more.
+            let _ = sender.send(load());
+        };
+        let thread = thread::Builder::new().name("guest".into()).stack_size(COMPILER_STACK).spawn(work);
+        thread.map_err(Failure::host)?;
+        Ok(Self(loaded))
+    }
+
+    /// What was loaded, once a signal has said so.
+    pub(crate) fn get(self) -> Result<T, Failure> {
+        self.0.try_recv().map_err(|_| Failure::new("the guest cannot be loaded: the compiler has failed"))
+    }
+}
+
+/// Bytes of the stack for compiling: what the main thread has.
+const COMPILER_STACK: usize = 8 << 20;
 
 /// Clients that a server is started for at least, where the address space is short.
 const FEWEST_CLIENTS: u32 = 8;
@@ -57,7 +115,7 @@ const FEWEST_CLIENTS: u32 = 8;
 ///
 /// Each client has a slot of 16 MiB of addresses, or of the memory that the operator allows a guest.
 pub(crate) fn load_fitting(
-    component: Option<Component<'_>>,
+    component: Option<Component>,
     flags: &GuestFlags,
     limits: Limits,
 ) -> Result<Guest, Failure> {
@@ -117,23 +175,17 @@ pub(crate) fn is_address_space_limited() -> bool {
 }
 
 /// Reads the index of live sources that the flags say. None: it is built in, or there is none.
-pub(crate) fn read_index(flags: &LiveFlags) -> Result<Option<Component<'_>>, Failure> {
+pub(crate) fn read_index(flags: &LiveFlags) -> Result<Option<Component>, Failure> {
     match &flags.index {
         Some(IndexFrom::File(path)) => Component::read(path).map(Some),
         Some(IndexFrom::Off) | None => Ok(None),
     }
 }
 
-/// The server with the index of live sources that was read, or else that the flags say.
-pub(crate) fn with_index(server: Server, index: Option<Component<'_>>, flags: &LiveFlags) -> Result<Server, Failure> {
-    match index {
-        Some(Component { path, bytes }) => {
-            let index = Index::custom(bytes).map_err(|error| Failure::index(path, &error))?;
-            Ok(server.index(index))
-        }
-        None if flags.index == Some(IndexFrom::Off) => Ok(server.without_index()),
-        None => Ok(server),
-    }
+/// Loads an index that was read.
+pub(crate) fn load_index(component: Option<Component>) -> Result<Option<Index>, Failure> {
+    let Some(Component { path, bytes }) = component else { return Ok(None) };
+    Index::custom(bytes).map(Some).map_err(|error| Failure::index(&path, &error))
 }
 
 /// Refuses a guest that could not even start within its limit.

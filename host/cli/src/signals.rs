@@ -20,6 +20,8 @@ pub(crate) enum Signal {
     /// Load the guest again, and open the log again.
     Reload,
     ReopenLog,
+    /// Not a signal: what was loaded beside is there.
+    Loaded,
 }
 
 /// How signals stood when the program started.
@@ -123,9 +125,11 @@ pub(crate) fn catch(at_start: AtStart) -> io::Result<Caught> {
 }
 
 impl Caught {
-    /// A message for each signal since they are caught. Several of a kind before this is called are one.
-    pub(crate) fn listen(self) -> io::Result<mpsc::Receiver<Signal>> {
+    /// A message for each signal since they are caught, and where others are put among them. Several of a kind before
+    /// this is called are one.
+    pub(crate) fn listen(self) -> io::Result<(mpsc::Sender<Signal>, mpsc::Receiver<Signal>)> {
         let (sender, signals) = mpsc::channel();
+        let wake = sender.clone();
         let Self { hangup, runtime, mut streams } = self;
         thread::Builder::new().name("signals".into()).spawn(move || {
             runtime.block_on(async {
@@ -137,7 +141,7 @@ impl Caught {
                 }
             });
         })?;
-        Ok(signals)
+        Ok((wake, signals))
     }
 }
 

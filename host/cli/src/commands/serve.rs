@@ -11,12 +11,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use multiclient::journal::{Format, Log, Silent, Size, Took};
-use multiclient::{Capsules, Guest, Journal, Limits, Running, Server, Sources, Summary};
+use multiclient::{Capsules, Guest, Index, Journal, Limits, Running, Server, Sources, Summary};
 
-use crate::args::{LogFormat, Serve};
+use crate::args::{IndexFrom, LogFormat, Serve};
 use crate::bind::{self, Bound};
 use crate::failure::Failure;
-use crate::guests::{self, Component};
+use crate::guests::{self, Component, Loading};
 use crate::log_file::LogFile;
 use crate::options;
 use crate::output::{report, report_in_passing};
@@ -55,16 +55,18 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     // The walls hold for this thread and all that it starts. So far there is no other, and must not be.
     let walls = walls::plan(flags, &opened.sources, &unix_paths).raise_files();
     let walls = walls.map_err(|missing| Failure::wall(&missing))?;
-    let signals = signals.listen().map_err(Failure::host)?;
+    let (wake, signals) = signals.listen().map_err(Failure::host)?;
     let log = log.start(flags)?;
-    let Started { server, introduction, limits, watched } = opened.start(flags, limits, listeners, &log)?;
+    let Some(loaded) = opened.load(flags, limits, &log, (&wake, &signals))? else { return Ok(ExitCode::SUCCESS) };
+    let Started { server, introduction, limits, watched } = loaded.start(flags, listeners, &log)?;
     let introduction = introduction.reached_at(&server, flags);
     let walls = walls.raise_calls().map_err(|missing| Failure::wall(&missing))?;
     if !flags.operation.quiet {
         introduction.print(&walls, began);
     }
 
-    Operation { flags, server: &server, limits: &limits, log: &log, watched }.run(&signals);
+    let (loading, is_outdated) = (None, false);
+    Operation { flags, server: &server, limits: &limits, log: &log, wake, watched, loading, is_outdated }.run(&signals);
     // While they are still listened on: later they may be the next server's.
     drop(unix_paths);
     let summary = drain(server, &signals, flags);
@@ -76,12 +78,12 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
 }
 
 /// What a server opens before the walls, as the user that it runs as.
-struct Opened<'a> {
+struct Opened {
     sources: Sources,
     capsules: Option<Capsules>,
     watched: Watched,
-    guest: Option<Component<'a>>,
-    index: Option<Component<'a>>,
+    guest: Option<Component>,
+    index: Option<Component>,
     /// Threads that serve: asked for here, because the answer depends on files of the control group.
     loops: usize,
 }
@@ -94,8 +96,8 @@ struct Started {
     watched: Watched,
 }
 
-impl<'a> Opened<'a> {
-    fn open(flags: &'a Serve) -> Result<Self, Failure> {
+impl Opened {
+    fn open(flags: &Serve) -> Result<Self, Failure> {
         Ok(Self {
             sources: options::sources(flags)?,
             // Before the guest is read: what changes from here on is a change.
@@ -107,18 +109,67 @@ impl<'a> Opened<'a> {
         })
     }
 
-    fn start(self, flags: &Serve, limits: Limits, listeners: Vec<OwnedFd>, log: &Logging) -> Result<Started, Failure> {
+    /// Loads guest and index. None: a signal has asked for the end meanwhile.
+    fn load(
+        self,
+        flags: &Serve,
+        limits: Limits,
+        log: &Logging,
+        (wake, signals): (&mpsc::Sender<Signal>, &mpsc::Receiver<Signal>),
+    ) -> Result<Option<Loaded>, Failure> {
         let Self { sources, capsules, watched, guest, index, loops } = self;
-        let guest = fit_address_space(guest, flags, limits)?;
+        let is_compiled = guest.is_some() || index.is_some();
+        let (asked, guest_flags) = (limits.max_clients, flags.guest.clone());
+        let load = move || Ok((guests::load_fitting(guest, &guest_flags, limits)?, guests::load_index(index)?));
+        let loaded = if is_compiled {
+            let loading = Loading::start(wake, load)?;
+            loop {
+                match signals.recv() {
+                    Ok(Signal::Loaded) => break loading.get()?,
+                    Ok(Signal::Stop) | Err(mpsc::RecvError) => return Ok(None),
+                    // The guest was read a moment ago.
+                    Ok(Signal::Reload | Signal::ReopenLog) => log.reopen(),
+                }
+            }
+        } else {
+            // What is built in is loaded in a moment.
+            load()
+        };
+        let (guest, index) = loaded?;
+        let clients = guest.limits().max_clients;
+        if clients < asked {
+            note(flags, &Shortage::AddressSpace.note(clients, asked));
+        }
+        Ok(Some(Loaded { sources, capsules, watched, guest, index, loops }))
+    }
+}
+
+/// The same with everything compiled.
+struct Loaded {
+    sources: Sources,
+    capsules: Option<Capsules>,
+    watched: Watched,
+    guest: Guest,
+    index: Option<Index>,
+    loops: usize,
+}
+
+impl Loaded {
+    fn start(self, flags: &Serve, listeners: Vec<OwnedFd>, log: &Logging) -> Result<Started, Failure> {
+        let Self { sources, capsules, watched, guest, index, loops } = self;
         let limits = guest.limits().clone();
         let guest_line = guest_line(&guests::name(&flags.guest), &guest.inspect());
         let introduction = Introduction::new(flags, &sources, guest_line, &limits);
         let server = Server::new(guest, sources).settings(options::settings(flags)).journal(log.journal());
-        let mut server = guests::with_index(server.loops(loops), index, &flags.live)?;
+        let mut server = match (index, &flags.live.index) {
+            (Some(index), _) => server.index(index),
+            (None, Some(IndexFrom::Off)) => server.without_index(),
+            (None, _) => server,
+        };
         if let Some(capsules) = capsules {
             server = server.capsules(capsules);
         }
-        let server = server.start(listeners).context("the server cannot start").map_err(Failure::host)?;
+        let server = server.loops(loops).start(listeners).context("the server cannot start").map_err(Failure::host)?;
         Ok(Started { server, introduction, limits, watched })
     }
 }
@@ -138,17 +189,6 @@ fn fit_descriptors(flags: &Serve) -> Limits {
         limits.max_clients = room;
     }
     limits
-}
-
-/// The guest, for as many clients as there is address space for.
-fn fit_address_space(guest: Option<Component<'_>>, flags: &Serve, limits: Limits) -> Result<Guest, Failure> {
-    let asked = limits.max_clients;
-    let guest = guests::load_fitting(guest, &flags.guest, limits)?;
-    let clients = guest.limits().max_clients;
-    if clients < asked {
-        note(flags, &Shortage::AddressSpace.note(clients, asked));
-    }
-    Ok(guest)
 }
 
 /// Where the log will go.
@@ -260,7 +300,11 @@ struct Operation<'a> {
     server: &'a Running,
     limits: &'a Limits,
     log: &'a Logging,
+    wake: mpsc::Sender<Signal>,
     watched: Watched,
+    /// The guest that takes the place of the one that serves, and whether there is a newer one by now.
+    loading: Option<Loading<Result<Guest, Failure>>>,
+    is_outdated: bool,
 }
 
 impl Operation<'_> {
@@ -274,10 +318,11 @@ impl Operation<'_> {
                     self.log.reopen();
                     self.reload_guest();
                 }
+                Ok(Signal::Loaded) => self.swap_guest(),
                 Ok(Signal::ReopenLog) => self.log.reopen(),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     if self.flags.sandbox.watch && self.watched.has_changed() {
-                        self.swap_guest();
+                        self.load_guest();
                     }
                 }
             }
@@ -285,9 +330,9 @@ impl Operation<'_> {
     }
 
     /// What SIGHUP asks for. The built-in guest has no file that could have changed.
-    fn reload_guest(&self) {
+    fn reload_guest(&mut self) {
         match (walls::reloaded_guest(self.flags), &self.flags.guest.guest) {
-            (Some(_), _) => self.swap_guest(),
+            (Some(_), _) => self.load_guest(),
             (None, Some(_)) => self.log.notice(
                 "the guest stays as it is: behind `--walls strict` no other can be loaded\n  restart the server".into(),
             ),
@@ -295,15 +340,36 @@ impl Operation<'_> {
         }
     }
 
-    /// Serves new clients through the guest as its file is now, and says so. A bad one is refused, and the old
-    /// one kept.
-    fn swap_guest(&self) {
-        let loaded = guests::load(&self.flags.guest, self.limits.clone()).and_then(guests::check_memory);
-        let swapped = loaded.and_then(|guest| {
+    /// Begins to load the guest as its file is now. One at a time: compiling takes a core and much memory.
+    fn load_guest(&mut self) {
+        self.is_outdated = self.loading.is_some();
+        if self.is_outdated {
+            return;
+        }
+        let (flags, limits) = (self.flags.guest.clone(), self.limits.clone());
+        let load = move || guests::load(&flags, limits).and_then(guests::check_memory);
+        match Loading::start(&self.wake, load) {
+            Ok(loading) => self.loading = Some(loading),
+            Err(failure) => self.tell_swapped(Err(failure)),
+        }
+    }
+
+    /// Serves new clients through the guest that was loaded, and says so. A bad one is refused, and the old one
+    /// kept.
+    fn swap_guest(&mut self) {
+        let Some(loading) = self.loading.take() else { return };
+        let swapped = loading.get().flatten().and_then(|guest| {
             let line = guest_line(&guests::name(&self.flags.guest), &guest.inspect());
             self.server.replace_guest(guest).map_err(Failure::host)?;
             Ok(line)
         });
+        self.tell_swapped(swapped);
+        if self.is_outdated {
+            self.load_guest();
+        }
+    }
+
+    fn tell_swapped(&self, swapped: Result<String, Failure>) {
         self.log.notice(match swapped {
             Ok(line) => format!("guest    {line}   for new clients from now on"),
             Err(failure) => format!("{failure}\n  the guest stays as it is"),
