@@ -5,8 +5,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::process::{Pid, Signal, kill_process};
 use support::components::Component;
-use support::{Folder, PATIENCE, Server, multiclient, noise, output_of, run_within, text};
+use support::live::Producer;
+use support::{
+    Folder, PATIENCE, Server, exit_within, export_guest, make_fifo, multiclient, noise, output_of, run_within, text,
+};
 
 /// Builds the guest with a standard library, with one of its features or none.
 fn guest(feature: &str) -> PathBuf {
@@ -94,6 +98,63 @@ fn sockets_are_never_granted() {
     let inspected = run_within(PATIENCE, multiclient().args(["inspect", text(&empty)]));
     let said = String::from_utf8_lossy(&inspected.stdout);
     assert!(said.contains("\nserves   no: it does not export multiclient:session/handler"), "{said}");
+}
+
+#[test]
+fn what_a_component_calls_its_imports_cannot_forge_a_line() {
+    let folder = Folder::new();
+    // An import of an interface without functions, by the address of where to find it.
+    let name = b"url=<\x1b[2J\nserves   yes>";
+    let mut component = b"\0asm\x0d\0\x01\0\x07\x03\x01\x42\0".to_vec();
+    component.extend([10, 5 + name.len() as u8, 1, 0, name.len() as u8]);
+    component.extend(name);
+    component.extend([5, 0]);
+    let component = folder.file("forged.wasm", component);
+    let inspected = run_within(PATIENCE, multiclient().args(["inspect", text(&component)]));
+    let said = String::from_utf8_lossy(&inspected.stdout);
+    assert!(said.contains("imports  url=<\\u{1b}[2J\\nserves   yes>   (types only"), "{said}");
+    assert!(!said.contains('\x1b') && !said.lines().any(|line| line == "serves   yes"), "{said}");
+}
+
+/// A FIFO stands for whatever takes long to load: a component that compiles for minutes, a file server that is gone.
+#[test]
+fn a_guest_that_takes_long_to_load_does_not_keep_the_server_from_stopping() {
+    let folder = Folder::new();
+    let (film, guest) = (folder.file("film.mp4", "film"), folder.at("guest.wasm"));
+    make_fifo(&guest);
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut starting = multiclient().arg(&film).args(["0", "--guest", text(&guest)]).spawn().expect("it starts");
+        // Somebody reads what never comes.
+        let _loads = Producer::of_fifo(&guest);
+        kill_process(Pid::from_child(&starting), signal).expect("it runs");
+        let stopped = exit_within(PATIENCE, &mut starting);
+        starting.kill().expect("it is stopped by now, or never will be");
+        assert_eq!(stopped.and_then(|status| status.code()), Some(0), "{signal:?}");
+    }
+}
+
+#[test]
+fn a_new_guest_that_takes_long_to_load_leaves_the_server_as_it_is() {
+    let folder = Folder::new();
+    let (film, guest) = (folder.file("film.mp4", "film"), folder.at("guest.wasm"));
+    export_guest(&guest);
+    let server = Server::start(&film, &["--guest", text(&guest), "--watch"]);
+    fs::remove_file(&guest).expect("it is there");
+    make_fifo(&guest);
+    let loads = Producer::of_fifo(&guest);
+    server.get("/film.mp4").is(200, b"film");
+    // What was loaded when there is a newer one is not the last.
+    server.signal(Signal::HUP);
+    fs::remove_file(&guest).expect("it is there");
+    export_guest(&guest);
+    drop(loads);
+    server.wait_for_line("the guest stays as it is");
+    server.wait_for_line("for new clients from now on");
+    fs::remove_file(&guest).expect("it is there");
+    make_fifo(&guest);
+    let _loads = Producer::of_fifo(&guest);
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code, Some(0));
 }
 
 // ---- the session behind a password

@@ -12,6 +12,7 @@ use multiclient::{CapsuleError, GuestError, SourceError};
 use multiclient_walls::Missing;
 
 use crate::address::Address;
+use crate::output::printable;
 
 /// Why the program ends, and what the user can do about it.
 #[derive(Debug)]
@@ -105,7 +106,7 @@ impl Failure {
     }
 
     pub(crate) fn guest(path: &Path, error: &GuestError) -> Self {
-        let failure = Self::new(format!("{} cannot be a guest: {error}", path.display()));
+        let failure = Self::new(format!("{} cannot be a guest: {}", path.display(), printable(&error.to_string())));
         match error {
             GuestError::NotGranted { grant, .. } => failure.next(format!("grant it with `--allow {grant}`")),
             GuestError::NeverGranted(_) => failure.next(format!("see `multiclient inspect {}`", path.display())),
@@ -120,7 +121,7 @@ impl Failure {
 
     /// A component that cannot be the index of live sources.
     pub(crate) fn index(path: &Path, error: &GuestError) -> Self {
-        let failure = Self::new(format!("{} cannot be an index: {error}", path.display()));
+        let failure = Self::new(format!("{} cannot be an index: {}", path.display(), printable(&error.to_string())));
         match error {
             GuestError::NotAnIndex(_) => failure.next("`wit/index/index.wit` says what an index exports"),
             GuestError::NotAComponent(_) => {

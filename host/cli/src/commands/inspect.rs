@@ -9,7 +9,7 @@ use multiclient::{Engine, Guest, Index, Inspection};
 
 use crate::failure::Failure;
 use crate::options::limits_of_one;
-use crate::output::print;
+use crate::output::{print, printable};
 
 /// What a component without imports imports.
 const NOTHING: &str = "nothing: it can compute, and do nothing else";
@@ -68,14 +68,14 @@ fn describe(inspection: &Inspection, name: &str) -> String {
     }
     // Writing into a string cannot fail.
     for import in imports {
-        let _ = writeln!(text, "imports  {}   ({})", import.name, import.verdict);
+        let _ = writeln!(text, "imports  {}   ({})", printable(&import.name), import.verdict);
     }
     for export in exports {
-        let _ = writeln!(text, "exports  {export}");
+        let _ = writeln!(text, "exports  {}", printable(export));
     }
     let _ = match unfit {
         None => writeln!(text, "serves   yes"),
-        Some(why) => writeln!(text, "serves   no: {why}"),
+        Some(why) => writeln!(text, "serves   no: {}", printable(why)),
     };
     text
 }
