@@ -507,6 +507,10 @@ pub(crate) const INDEX_CPU: Duration = Duration::from_millis(100);
 /// Places to join that are kept of a live source. More than one in 4 KiB of the default buffer are thinned out.
 pub(crate) const LIVE_JOINS: usize = 4_096;
 
+/// What is said of a live source in a minute: what it is, where it starts over, why it cannot be joined. A station
+/// that chains its songs says that once for each.
+pub(crate) const LIVE_NOTICES: u32 = 8;
+
 /// How long a viewer waits for the next join before it begins at the live edge without a header. Longer than
 /// nearly every distance of key frames.
 pub(crate) const LIVE_JOIN_PATIENCE: Duration = Duration::from_secs(12);

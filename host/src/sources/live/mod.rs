@@ -4,6 +4,7 @@ mod fifo;
 mod indexed;
 mod joins;
 mod life;
+mod notices;
 mod options;
 mod reader;
 mod source;

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::fifo::Fifo;
 use super::indexed::{Indexes, MakeIndex};
 use super::life::{Life, Shared};
+use super::notices::{Notices, Say};
 use crate::contract::{Loss, Mark, Marks};
 use crate::journal::{Journal, Size};
 use crate::limits::{FIFO_LOOK, INDEX_PIECE, LIVE_BLOCK, LIVE_LIVES, LIVE_READ_BYTES, LIVE_REST, LIVE_UNSEEN};
@@ -42,6 +43,7 @@ pub(super) struct Reader {
     make_index: Option<MakeIndex>,
     /// Of this life, as long as it is of use.
     index: Option<Box<dyn Indexes>>,
+    notices: Notices,
     /// How much of this life has been written to its memory, how much of that will not change any more, and
     /// how much viewers were told of.
     written: u64,
@@ -88,6 +90,7 @@ impl Reader {
             buffer: vec![0; LIVE_READ_BYTES],
             make_index,
             index: None,
+            notices: Notices::new(now),
             written: 0,
             settled: 0,
             said: 0,
@@ -220,7 +223,16 @@ impl Reader {
         self.index = None;
         self.settled = self.written;
         lock(&self.life.joins).lose();
-        self.journal.notice(&format!("index dropped: {why}; viewers that join late may have to wait for a key frame"));
+        self.notice(&format!("index dropped: {why}; viewers that join late may have to wait for a key frame"));
+    }
+
+    /// Says what was found in the stream, unless there is too much of it.
+    fn notice(&mut self, text: &str) {
+        match self.notices.next(Instant::now()) {
+            Say::Yes => self.journal.notice(text),
+            Say::Enough => self.journal.notice("source changes often: more of that is not told for up to a minute"),
+            Say::Nothing => {}
+        }
     }
 
     fn apply(&mut self, marks: Marks) -> io::Result<()> {
@@ -230,7 +242,7 @@ impl Reader {
                 Mark::Header(header) => {
                     lock(&self.life.joins).header(&header)?;
                     let (format, bytes) = (&header.format, Size(header.bytes.len() as u64));
-                    self.journal.notice(&format!("source is {format}   header {bytes}"));
+                    self.notice(&format!("source is {format}   header {bytes}"));
                 }
                 Mark::Join(join) => lock(&self.life.joins).join(join, self.shared.settings.buffer),
                 Mark::End(offset) => lock(&self.life.joins).end(offset),
@@ -253,7 +265,7 @@ impl Reader {
             Loss::Unjoinable => "this form of it cannot be joined late",
             Loss::Malformed => "it does not follow its format any more",
         };
-        self.journal.notice(&format!("source without places to join: {why}"));
+        self.notice(&format!("source without places to join: {why}"));
     }
 
     /// Tells everybody how far it has come, and gives up what is too old.
