@@ -21,6 +21,8 @@ use crate::sandbox::engine::{self, MEMORY_RESERVATION};
 use crate::sandbox::imports::GuestError;
 use crate::sandbox::inspect::sha256;
 use crate::sandbox::meter::thread_cpu_time;
+#[cfg(feature = "compile")]
+use crate::sandbox::names;
 use crate::sandbox::precompiled;
 use crate::sandbox::ticker::Ticker;
 use crate::sources::Indexes;
@@ -68,7 +70,8 @@ impl Index {
     #[cfg(feature = "compile")]
     pub fn custom(component: Vec<u8>) -> Result<Self, GuestError> {
         let engine = Engine::new(&engine::config(MEMORY_RESERVATION)).map_err(GuestError::host)?;
-        let compiled = Component::from_binary(&engine, &component).map_err(GuestError::not_a_component)?;
+        let compiled =
+            Component::from_binary(&engine, &names::without_long(&component)).map_err(GuestError::not_a_component)?;
         Self::new(engine, &compiled, component.into())
     }
 
@@ -91,9 +94,9 @@ impl Index {
 
     /// An index of one life of a source.
     pub(crate) fn start(self: &Arc<Self>) -> Result<Indexer, String> {
-        let mut store =
-            Store::new(&self.engine, Bounds { memory: INDEX_MEMORY, began: Duration::ZERO, exceeded: None });
+        let mut store = Store::new(&self.engine, Bounds::new());
         store.limiter(|bounds| bounds);
+        store.set_max_component_handles(HANDLES);
         // Lists of one call: a header, and what the marks of one piece take.
         store.set_hostcall_fuel(INDEX_HEADER as usize * 2 + INDEX_MARKS * 256);
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().tick()));
@@ -112,25 +115,54 @@ impl std::fmt::Debug for Index {
     }
 }
 
-/// What one instance may take.
+/// Core instances and tables of one index, and handles that it may hold. The built-in one has one memory, and one
+/// handle.
+const CORE_INSTANCES: usize = 8;
+const TABLES: usize = 4;
+const HANDLES: usize = 16;
+
+/// What one instance may take, and has taken.
 struct Bounds {
+    /// What is left for all its memories and tables.
     memory: u64,
     /// When the call under way began, by the clock of its thread.
     began: Duration,
     exceeded: Option<&'static str>,
 }
 
-impl ResourceLimiter for Bounds {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let allowed = desired as u64 <= self.memory;
-        if !allowed {
-            self.exceeded = Some("memory");
-        }
-        Ok(allowed)
+impl Bounds {
+    fn new() -> Self {
+        Self { memory: INDEX_MEMORY, began: Duration::ZERO, exceeded: None }
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= 1_024)
+    fn grow(&mut self, bytes: usize) -> bool {
+        match self.memory.checked_sub(bytes as u64) {
+            Some(left) => self.memory = left,
+            None => self.exceeded = Some("memory"),
+        }
+        self.exceeded.is_none()
+    }
+}
+
+impl ResourceLimiter for Bounds {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grow(desired.saturating_sub(current)))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grow(desired.saturating_sub(current).saturating_mul(size_of::<usize>())))
+    }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        TABLES
+    }
+
+    fn memories(&self) -> usize {
+        1
     }
 }
 
@@ -316,6 +348,16 @@ mod tests {
         ] {
             assert!(checked(marks, settled).is_err(), "{why}");
         }
+    }
+
+    #[test]
+    fn all_memories_and_tables_of_an_index_share_its_bound() {
+        let mut bounds = Bounds::new();
+        let half = INDEX_MEMORY as usize / 2;
+        assert!(bounds.memory_growing(0, half, None).is_ok_and(|may| may));
+        assert!(bounds.memory_growing(0, half, None).is_ok_and(|may| may));
+        assert!(bounds.table_growing(0, 1, None).is_ok_and(|may| !may));
+        assert_eq!(bounds.exceeded, Some("memory"));
     }
 
     #[test]
