@@ -14,7 +14,7 @@ use crate::protection::Protection;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::meter::{Bounds, timed};
 use crate::sandbox::slow_lane::SlowLane;
-use crate::sandbox::trap::why;
+use crate::sandbox::trap::{why, why_not_made};
 #[cfg(feature = "wasi")]
 use crate::sandbox::wasi::Wasi;
 use crate::sandbox::wire::{self, Circumstances, wit};
@@ -199,11 +199,7 @@ impl Instance {
                 Ok(Self { store, guest, compiled: Arc::clone(compiled) })
             }
             Err(error) => {
-                let ended = match why(&error, store.data()) {
-                    // Of what fails before the guest runs, the guest knows nothing.
-                    Ended::Trapped { message, backtrace } if backtrace.is_empty() => Ended::HostFault(message),
-                    ended => ended,
-                };
+                let ended = why_not_made(&error, store.data());
                 Err((ended, Spent::of(store.data())))
             }
         }

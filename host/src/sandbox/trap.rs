@@ -39,6 +39,18 @@ pub(super) fn why(error: &wasmtime::Error, bounds: &Bounds) -> Ended {
     Ended::OverLimit { limit, backtrace }
 }
 
+/// Why no instance was made.
+pub(super) fn why_not_made(error: &wasmtime::Error, bounds: &Bounds) -> Ended {
+    match why(error, bounds) {
+        // Before a guest runs, only what it says of its memory and tables can trap. Whatever else fails then is
+        // the host's.
+        Ended::Trapped { message, backtrace } if backtrace.is_empty() && !error.is::<Trap>() => {
+            Ended::HostFault(message)
+        }
+        ended => ended,
+    }
+}
+
 /// Frames of a backtrace that are looked at: the innermost say what happened.
 const FRAMES: usize = 64;
 
@@ -87,7 +99,21 @@ impl fmt::Write for Beginning {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::budget::Budget;
+    use crate::limits::Limits;
+
+    #[test]
+    fn a_guest_that_traps_before_it_runs_has_failed_by_itself() {
+        let bounds = Bounds::new(&Limits::default(), Budget::new(None).charge(), &Arc::default());
+        // Data that lies beyond its memory.
+        let trapped = why_not_made(&Trap::MemoryOutOfBounds.into(), &bounds);
+        assert!(matches!(trapped, Ended::Trapped { .. }), "{trapped:?}");
+        let short = why_not_made(&wasmtime::Error::msg("no slot is free"), &bounds);
+        assert_eq!(short, Ended::HostFault("no slot is free".to_owned()));
+    }
 
     #[test]
     fn a_name_is_demangled_and_bounded() {
