@@ -150,6 +150,11 @@ impl Session {
             b"idle" => return (Vec::from([Action::Receive(Phase::Idle)]), Some(Doing::Idle)),
             b"deaf" => return (Vec::from([WAIT]), Some(Doing::Deaf)),
             b"escape" => return (Vec::from([Action::Open(name)]), Some(Doing::Escape)),
+            b"list-after" => {
+                let after = alloc::vec![b'0'; 2 << 20];
+                let portion = Portion { folder: name, after, limit: 0 };
+                return (Vec::from([Action::List(portion)]), Some(Doing::Escape));
+            }
             b"list" => return (list(name), Some(Doing::Escape)),
             b"outside" => {
                 return (Vec::from([Action::Open(name)]), Some(Doing::Outside { before_end: 1, count: 2 }));

@@ -55,14 +55,25 @@ impl Plan {
         Err(Breach::NoWait)
     }
 
-    /// Bytes that are held until the steps are carried out.
+    /// Bytes that are held until the steps are carried out and what is waited for has come.
     pub(crate) fn bytes(&self) -> usize {
         let step = |step: &Step| match step {
             Step::Send(bytes) => bytes.len(),
             Step::Pass(_) => 0,
             Step::Report(report) => report.bytes(),
         };
-        self.steps.iter().map(step).sum()
+        self.steps.iter().map(step).sum::<usize>() + self.wait.bytes()
+    }
+}
+
+impl Wait {
+    /// Bytes that are held while this is waited for: a name may be as long as a list of actions.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Open(name) => name.len(),
+            Self::List(portion) => portion.folder.len() + portion.after.len(),
+            Self::Receive(_) | Self::Past(_) | Self::Proceed | Self::Close(_) => 0,
+        }
     }
 }
 

@@ -206,7 +206,7 @@ impl Connection {
                 _ => Follows::Nothing,
             };
             self.carry_out(&mut plan.steps, last).await?;
-            self.hold(0)?;
+            self.hold(plan.wait.bytes())?;
             plan = match plan.wait {
                 Wait::Receive(phase) => self.receive(phase).await?,
                 Wait::Open(name) => self.open(&name).await?,

@@ -26,6 +26,13 @@ pub(super) fn most(portion: &Portion) -> usize {
     }
 }
 
+/// What a portion begins after, without what no name in a folder is compared with: a name has at most 255 bytes, and
+/// this is kept with what was read.
+pub(super) fn start(after: &[u8]) -> &[u8] {
+    const LONGEST: usize = 255;
+    &after[..after.len().min(LONGEST + 1)]
+}
+
 /// How much is done for a listing: in time, in entries, and only while it is wanted.
 pub(super) struct Effort<F> {
     began: Instant,

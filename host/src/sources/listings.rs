@@ -88,20 +88,21 @@ impl Listings {
     /// Reads a portion for somebody, and for all who ask for the same meanwhile. If it is being read already,
     /// returns at once.
     pub(super) fn read(&self, root: &Root, portion: &Portion, waiter: Waiter, runtime: Option<&Handle>) {
+        let after = folder::start(&portion.after);
         let folder = match Folder::open(root, &portion.folder) {
             Ok(folder) => folder,
             Err(refusal) => return waiter.answer(Err(refusal)),
         };
         let state = folder.state();
         if self.care == Care::NotTaken {
-            let found = folder.list(&portion.after, folder::most(portion), None, Effort::new(|| true));
+            let found = folder.list(after, folder::most(portion), None, Effort::new(|| true));
             return waiter.answer(found.map(|(listing, _)| Arc::new(listing)));
         }
         let Some(key) = self.join(root, state, portion, waiter) else { return };
         let reads = Reads::new(self, key);
-        let known = self.ahead.get(state, &portion.after);
+        let known = self.ahead.get(state, after);
         let effort = Effort::new(|| reads.is_wanted());
-        let found = folder.list(&portion.after, reads.key.most, known, effort).map(|(listing, names)| {
+        let found = folder.list(after, reads.key.most, known, effort).map(|(listing, names)| {
             if let Some(last) = listing.entries.last().filter(|_| !listing.complete) {
                 self.ahead.keep(state, &names, &last.name, runtime);
             }
@@ -113,9 +114,10 @@ impl Listings {
     }
 
     /// Adds somebody to those who wait for a portion. None: another thread is reading it.
-    fn join(&self, root: &Root, folder: State, portion: &Portion, waiter: Waiter) -> Option<Key> {
+    fn join(&self, root: &Root, state: State, portion: &Portion, waiter: Waiter) -> Option<Key> {
         let most = folder::most(portion);
-        let key = Key { root: root.identity(), folder: folder.identity, after: portion.after.clone(), most };
+        let key =
+            Key { root: root.identity(), folder: state.identity, after: folder::start(&portion.after).to_vec(), most };
         let mut reading = lock(&self.reading);
         if let Some(waiters) = reading.get_mut(&key) {
             waiters.push(waiter);

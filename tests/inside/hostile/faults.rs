@@ -29,6 +29,19 @@ fn a_million_actions_cost_no_more_memory_than_the_limit() {
 }
 
 #[test]
+fn the_names_that_a_guest_waits_for_count_as_memory_of_its_client() {
+    // Room for the guest, of which two MiB are a name, and not for what the host holds of it.
+    for (total_memory, is_enough) in [(8 << 20, true), (4 << 20, false)] {
+        let mut limits = limits();
+        limits.total_memory = Some(total_memory);
+        let arena = Arena::new(limits, Settings::default());
+        let ended = arena.provoke("list-after").ended;
+        let is_over = matches!(ended, Ended::OverLimit { limit: Limit::TotalMemory(_), .. });
+        assert!(if is_enough { ended == Ended::Finished } else { is_over }, "{total_memory}: {ended:?}");
+    }
+}
+
+#[test]
 fn a_larger_limit_on_sends_can_be_reached() {
     let mut limits = limits();
     limits.max_send = 32 << 20;
