@@ -114,7 +114,7 @@ mod tests {
         let limits = Limits { max_clients: 1, reserve: 0, ..Limits::default() };
         let guest = Arc::new(Guest::built_in(limits).expect("it is built in"));
         let (settings, budget) = (Settings::default(), Budget::new(None));
-        let terms = Terms { guest, settings, home: None, budget, sharing: Sharing::Nothing };
+        let terms = Terms { guest, settings, home: None, budget, sharing: Sharing::Nothing, lacks: None };
         let terms = Arc::new(terms);
         let mut recording = Recording::new(7, Place::Regular, &terms);
         let piece = vec![b'a'; 16 << 10];
