@@ -18,18 +18,20 @@ pub(crate) fn push_link(out: &mut Vec<u8>, name: &[u8]) {
     push_path(out, name);
 }
 
-/// Writes text for HTML. Bytes that are not UTF-8 become U+FFFD.
+/// Writes text for HTML. Bytes that are not UTF-8 become U+FFFD, and so do control characters: HTML has none, and a
+/// terminal that shows the page would obey them.
 pub(crate) fn push_html(out: &mut Vec<u8>, text: &[u8]) {
     push_text(
         out,
         text,
-        |byte| !matches!(byte, b'&' | b'<' | b'>' | b'"'),
+        |byte| !matches!(byte, b'&' | b'<' | b'>' | b'"' | 0..0x20 | 0x7f),
         |out, byte| {
             out.extend_from_slice(match byte {
                 b'&' => b"&amp;",
                 b'<' => b"&lt;",
                 b'>' => b"&gt;",
-                _ => b"&quot;",
+                b'"' => b"&quot;",
+                _ => "\u{fffd}".as_bytes(),
             });
         },
     );
@@ -59,5 +61,18 @@ fn push_text(out: &mut Vec<u8>, text: &[u8], is_plain: impl Fn(u8) -> bool, esca
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_reaches_html_as_anything_but_text() {
+        let mut html = Vec::new();
+        push_html(&mut html, b"<a \x1b[2J\n\x7f\xff & \"ok\">");
+        let expected = "&lt;a \u{fffd}[2J\u{fffd}\u{fffd}\u{fffd} &amp; &quot;ok&quot;&gt;";
+        assert_eq!(core::str::from_utf8(&html), Ok(expected));
     }
 }

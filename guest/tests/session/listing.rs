@@ -59,7 +59,7 @@ fn a_page_shows_folders_first_and_escapes_every_name() {
         rows(&page),
         [
             " class=\"d\"><td><a href=\"z/\">z/</a><td><td>2026-01-02 02:04",
-            "><td><a href=\"./a:b%0A%5C\">a:b\n\\</a><td>2 B<td>",
+            "><td><a href=\"./a:b%0A%5C\">a:b\u{fffd}\\</a><td>2 B<td>",
             "><td><a href=\"a%FF\">a\u{fffd}</a><td>1.5 KiB<td>2026-01-02 02:04",
             " class=\"v\"><td><a href=\"b%3Ci%3E%22%26%27.mp4\">b&lt;i&gt;&quot;&amp;'.mp4</a><td>7 B\
              <td>2026-01-02 02:04",

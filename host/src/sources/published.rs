@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use rustix::fs::{Access, FileType};
+use rustix::fs::{Access, FileType, Mode};
 
-use super::beneath::{Beneath, refusal};
+use super::beneath::{Beneath, READ, refusal};
 use super::content::{Content, Passing};
 use super::error::{SourceError, unreadable};
 use super::files::{Files, Miss, Resolved, Spot};
@@ -183,7 +183,7 @@ impl Sources {
     fn parts(mut parts: Vec<Part>) -> Result<Self, SourceError> {
         let mut first = None;
         for part in &mut parts {
-            let file = File::open(&part.path).map_err(|error| unreadable(&part.path, error))?;
+            let file = open_at_once(&part.path).map_err(|error| unreadable(&part.path, error))?;
             if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
                 return Err(SourceError::NoParts(part.path.clone()));
             }
@@ -233,7 +233,7 @@ impl Sources {
     pub fn size(&self) -> Option<u64> {
         match &self.published {
             Published::Files { parts, .. } => match &parts[..] {
-                [part] if part.is_whole() => Some(Content::file(File::open(&part.path).ok()?).ok()?.size()),
+                [part] if part.is_whole() => Some(Content::file(open_at_once(&part.path).ok()?).ok()?.size()),
                 parts => Some(self.files.open_parts(parts, Look::Disk).ok()?.size()),
             },
             Published::Content { content, .. } => Some(content.size()),
@@ -353,6 +353,11 @@ impl Sources {
             }
         })
     }
+}
+
+/// Opens what is at this path, without waiting for the writer of a FIFO.
+fn open_at_once(path: &Path) -> io::Result<File> {
+    Ok(rustix::fs::open(path, READ, Mode::empty())?.into())
 }
 
 impl fmt::Debug for Sources {

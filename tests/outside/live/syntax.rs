@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::process::{Command, Stdio};
 
 use support::live::{Producer, Viewer};
-use support::{A_WHILE, Folder, Server, multiclient, noise, run_within, same};
+use support::{A_WHILE, Folder, Server, make_fifo, multiclient, noise, run_within, same};
 
 #[test]
 fn parts_of_files_are_one_source_with_one_length() {
@@ -53,6 +53,20 @@ fn a_source_of_many_parts_has_a_short_entity_tag() {
     assert_eq!(server.connect().request("GET", "/0.ts", &[&format!("If-None-Match: {tag}")]).status(), 304);
     folder.file("39.ts", noise(99, 1_001));
     assert_ne!(server.get("/0.ts").expect_field("ETag"), tag, "the last part counts as well");
+}
+
+#[test]
+fn a_fifo_among_the_parts_is_refused_and_not_waited_for() {
+    let folder = Folder::new();
+    let (film, fifo) = (folder.file("film.ts", "film"), folder.at("fifo"));
+    make_fifo(&fifo);
+    for source in [
+        format!("concat:{}|{}", film.display(), fifo.display()),
+        format!("subfile,,start,0,end,5,,:{}", fifo.display()),
+    ] {
+        let refused = run_within(A_WHILE, multiclient().args([source.as_str(), "0"]));
+        assert_eq!(refused.status.code(), Some(1), "{source}");
+    }
 }
 
 #[test]
