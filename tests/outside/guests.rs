@@ -2,14 +2,14 @@
 //! those with a standard library run in an empty WASI.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::components::Component;
-use support::live::Producer;
 use support::{
-    Folder, PATIENCE, Server, exit_within, export_guest, make_fifo, multiclient, noise, output_of, run_within, text,
+    Folder, PATIENCE, Server, eventually, exit_within, export_guest, make_fifo, multiclient, noise, output_of,
+    run_within, text,
 };
 
 /// Builds the guest with a standard library, with one of its features or none.
@@ -116,16 +116,67 @@ fn what_a_component_calls_its_imports_cannot_forge_a_line() {
     assert!(!said.contains('\x1b') && !said.lines().any(|line| line == "serves   yes"), "{said}");
 }
 
-/// A FIFO stands for whatever takes long to load: a component that compiles for minutes, a file server that is gone.
+/// The exported guest, with a module in it that takes minutes to compile: many functions with as many branches on as
+/// many locals.
+fn slow_guest(guest: &Path) -> Vec<u8> {
+    const FUNCTIONS: usize = 40;
+    const BRANCHES: usize = 4_000;
+    const LOCALS: usize = 2_000;
+    let section = |id, content: &[u8]| [&[id], leb128(content.len()).as_slice(), content].concat();
+    let mut code = [&[1], leb128(LOCALS).as_slice(), &[0x7f]].concat();
+    for branch in 0..BRANCHES {
+        let [a, b, c] = [branch * 7, branch * 13 + 5, branch * 29 + 3].map(|local| leb128(local % LOCALS));
+        // if a { a = b + c }
+        code.extend([&[0x20], &a[..], &[0x04, 0x40, 0x20], &b, &[0x20], &c, &[0x6a, 0x21], &a, &[0x0b]].concat());
+    }
+    code.push(0x0b);
+    let function = [leb128(code.len()), code].concat();
+    let module = [
+        b"\0asm\x01\0\0\0".as_slice(),
+        &section(1, &[1, 0x60, 0, 0]),
+        &section(3, &[leb128(FUNCTIONS), vec![0; FUNCTIONS]].concat()),
+        &section(10, &[leb128(FUNCTIONS), function.repeat(FUNCTIONS)].concat()),
+    ];
+    let guest = fs::read(guest).expect("it is there");
+    [guest, section(1, &module.concat())].concat()
+}
+
+fn leb128(mut number: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number >= 0x80 {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
+}
+
+/// Waits until a process compiles a guest.
+fn wait_until_it_compiles(pid: Pid) {
+    let has_thread = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).expect("it runs");
+        let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.into_iter().any(|name| name == "guest\n")
+    };
+    eventually("a guest is compiled", has_thread);
+}
+
 #[test]
-fn a_guest_that_takes_long_to_load_does_not_keep_the_server_from_stopping() {
+fn a_guest_that_takes_minutes_to_compile_does_not_keep_the_server_from_stopping() {
     let folder = Folder::new();
     let (film, guest) = (folder.file("film.mp4", "film"), folder.at("guest.wasm"));
-    make_fifo(&guest);
+    export_guest(&guest);
+    let slow = slow_guest(&guest);
+    let server = Server::start(&film, &["--guest", text(&guest), "--walls", "off"]);
+    fs::write(&guest, slow).expect("it can be written");
+    server.signal(Signal::HUP);
+    wait_until_it_compiles(server.pid());
+    server.get("/film.mp4").is(200, b"film");
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code, Some(0));
     for signal in [Signal::TERM, Signal::INT] {
         let mut starting = multiclient().arg(&film).args(["0", "--guest", text(&guest)]).spawn().expect("it starts");
-        // Somebody reads what never comes.
-        let _loads = Producer::of_fifo(&guest);
+        wait_until_it_compiles(Pid::from_child(&starting));
         kill_process(Pid::from_child(&starting), signal).expect("it runs");
         let stopped = exit_within(PATIENCE, &mut starting);
         starting.kill().expect("it is stopped by now, or never will be");
@@ -134,27 +185,14 @@ fn a_guest_that_takes_long_to_load_does_not_keep_the_server_from_stopping() {
 }
 
 #[test]
-fn a_new_guest_that_takes_long_to_load_leaves_the_server_as_it_is() {
+fn a_fifo_is_no_guest_and_is_not_waited_for() {
     let folder = Folder::new();
-    let (film, guest) = (folder.file("film.mp4", "film"), folder.at("guest.wasm"));
-    export_guest(&guest);
-    let server = Server::start(&film, &["--guest", text(&guest), "--watch"]);
-    fs::remove_file(&guest).expect("it is there");
-    make_fifo(&guest);
-    let loads = Producer::of_fifo(&guest);
-    server.get("/film.mp4").is(200, b"film");
-    // What was loaded when there is a newer one is not the last.
-    server.signal(Signal::HUP);
-    fs::remove_file(&guest).expect("it is there");
-    export_guest(&guest);
-    drop(loads);
-    server.wait_for_line("the guest stays as it is");
-    server.wait_for_line("for new clients from now on");
-    fs::remove_file(&guest).expect("it is there");
-    make_fifo(&guest);
-    let _loads = Producer::of_fifo(&guest);
-    server.signal(Signal::TERM);
-    assert_eq!(server.wait().code, Some(0));
+    let (film, fifo) = (folder.file("film.mp4", "film"), folder.at("guest.wasm"));
+    make_fifo(&fifo);
+    for flag in ["--guest", "--index"] {
+        let refused = run_within(PATIENCE, multiclient().arg(&film).args(["0", flag, text(&fifo)]));
+        assert_eq!(refused.status.code(), Some(1), "{}", output_of(&refused));
+    }
 }
 
 // ---- the session behind a password

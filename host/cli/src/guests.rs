@@ -114,11 +114,7 @@ const FEWEST_CLIENTS: u32 = 8;
 /// half of them, and so on. The guest knows how many.
 ///
 /// Each client has a slot of 16 MiB of addresses, or of the memory that the operator allows a guest.
-pub(crate) fn load_fitting(
-    component: Option<Component>,
-    flags: &GuestFlags,
-    limits: Limits,
-) -> Result<Guest, Failure> {
+pub(crate) fn load_fitting(component: Option<Component>, flags: &GuestFlags, limits: Limits) -> Result<Guest, Failure> {
     let asked = limits.max_clients;
     // The built-in guest needs no compiler, and as much address space as any other.
     let fitting = load_built_in_fitting(limits)?;

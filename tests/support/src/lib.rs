@@ -24,4 +24,4 @@ pub use folder::{Folder, LONG_AGO, age, make_fifo, noise, random, same, text};
 pub use programs::{A_WHILE, Background, output_of, require, run, run_within, skip};
 pub use server::{Server, Stopped};
 pub use under_test::{export_guest, multiclient, program_under_test, without_settings};
-pub use wait::{PATIENCE, SetOnDrop, eventually, until_files_are_looked_up};
+pub use wait::{PATIENCE, SetOnDrop, eventually, exit_within, until_files_are_looked_up};
