@@ -12,7 +12,7 @@ use multiclient::{CapsuleError, GuestError, SourceError};
 use multiclient_walls::Missing;
 
 use crate::address::Address;
-use crate::output::printable;
+use crate::printable::printable;
 
 /// Why the program ends, and what the user can do about it.
 #[derive(Debug)]

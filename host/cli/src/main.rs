@@ -10,6 +10,7 @@ mod log_file;
 mod options;
 mod output;
 mod pid_file;
+mod printable;
 mod privileges;
 mod reach;
 #[cfg(test)]

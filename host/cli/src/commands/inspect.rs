@@ -9,7 +9,8 @@ use multiclient::{Engine, Guest, Index, Inspection};
 
 use crate::failure::Failure;
 use crate::options::limits_of_one;
-use crate::output::{print, printable};
+use crate::output::print;
+use crate::printable::printable;
 
 /// What a component without imports imports.
 const NOTHING: &str = "nothing: it can compute, and do nothing else";
