@@ -122,7 +122,7 @@ pub(crate) struct Isolate {
     #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) source: Option<PathBuf>,
 
-    /// Run for 15 s instead of 60 s
+    /// Run for 20 s instead of 60 s
     #[arg(long)]
     pub(crate) quick: bool,
 

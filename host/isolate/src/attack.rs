@@ -50,7 +50,7 @@ pub(crate) fn attackers(claim: Claim) -> Vec<Attacker> {
         Claim::Hang => vec![spin, open_forever, take_turns_forever],
         Claim::Memory => vec![fill_memory; MEMORY_ATTACKERS],
         Claim::Handles => vec![make_handles, collect_handles, leak],
-        Claim::Reports => vec![report; 2],
+        Claim::Reports => vec![report],
         Claim::Data => vec![probe; 2],
         Claim::Bandwidth => vec![read_greedily, ask_and_read_nothing],
         Claim::Floods => vec![be_silent, send_header_sections_slowly, half_close, reset],
