@@ -270,6 +270,23 @@ impl Trial {
         })
     }
 
+    fn handles(&self) -> Vec<Measure> {
+        let most = self.found.handles as f64;
+        vec![
+            Measure::at_most("handles of one guest", most, HANDLES as f64, Unit::Count),
+            Measure::at_least("handles seen", most, 1.0, Unit::Count),
+        ]
+    }
+
+    fn reports(&self) -> Vec<Measure> {
+        let (guests, most) = self.reported;
+        let bound = REPORTS + attack::LONGEST_REQUEST;
+        vec![
+            Measure::at_most("bytes reported by one guest", most as f64, bound as f64, Unit::Count),
+            Measure::at_least("guests that reported", guests as f64, 1.0, Unit::Count),
+        ]
+    }
+
     fn measures(&self, ground: &Ground<'_>, claim: Claim) -> Vec<Measure> {
         let custom = ground.plan.guest.is_some();
         // Once something is found, there is nothing left to look for.
@@ -299,19 +316,8 @@ impl Trial {
                 let bound = MEMORY_ATTACKERS as u64 * limits().memory + SLACK + warm;
                 vec![memory("memory taken", taken, bound), kept]
             }
-            Claim::Handles => vec![
-                Measure::at_most("handles of one guest", self.found.handles as f64, HANDLES as f64, Unit::Count),
-                Measure::at_least("handles seen", self.found.handles as f64, 1.0, Unit::Count),
-                count("descriptors left", left),
-                kept,
-            ],
-            Claim::Reports => {
-                let bound = REPORTS + attack::LONGEST_REQUEST;
-                vec![
-                    Measure::at_most("bytes reported by one guest", self.reported.1 as f64, bound as f64, Unit::Count),
-                    Measure::at_least("guests that reported", self.reported.0 as f64, 1.0, Unit::Count),
-                ]
-            }
+            Claim::Handles => [self.handles(), vec![count("descriptors left", left), kept]].concat(),
+            Claim::Reports => self.reports(),
             Claim::Floods => vec![count("descriptors left", left), kept],
             Claim::Bandwidth => {
                 let rate = 100.0 * self.attacked.bytes_per_second / self.baseline.bytes_per_second.max(1.0);
