@@ -363,6 +363,10 @@ pub(crate) const GIVE_WAY: Duration = Duration::from_millis(20);
 /// something by then; that several in a row are is a server that is busy with all of them.
 pub(crate) const GIVE_WAY_ATTEMPTS: usize = 3;
 
+/// How long a client waits for those that were asked to give back their memory, before it is told that there is none.
+/// On a busy machine, each of them takes some milliseconds to notice.
+pub(crate) const MEMORY_PATIENCE: Duration = Duration::from_millis(200);
+
 /// How long accepting rests when the process or the system is short of descriptors or memory. Each
 /// client that ends in the meantime gives one back.
 pub(crate) const ACCEPT_REST: Duration = Duration::from_millis(50);
