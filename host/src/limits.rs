@@ -367,6 +367,14 @@ pub(crate) const GIVE_WAY_ATTEMPTS: usize = 3;
 /// On a busy machine, each of them takes some milliseconds to notice.
 pub(crate) const MEMORY_PATIENCE: Duration = Duration::from_millis(200);
 
+/// Clients that have to have gone for the memory that they had to be worth a look: the allocator keeps some MiB of so
+/// many.
+pub(crate) const CROWD: u32 = 64;
+
+/// How long after most of a crowd has gone the memory that it had is given back, and so also how often at most. It
+/// takes some milliseconds of CPU time.
+pub(crate) const CROWD_REST: Duration = Duration::from_secs(1);
+
 /// How long accepting rests when the process or the system is short of descriptors or memory. Each
 /// client that ends in the meantime gives one back.
 pub(crate) const ACCEPT_REST: Duration = Duration::from_millis(50);

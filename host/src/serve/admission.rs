@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
+use super::crowd::{self, Crowd};
 use super::silent::{Room, Silent};
 use crate::budget::Budget;
 use crate::ended::{Closed, Ended, Rejection};
@@ -54,10 +55,15 @@ struct Present {
     waiting: u32,
     by_address: HashMap<IpAddr, u32>,
     suspects: Suspects,
+    crowd: Crowd,
     summary: Summary,
 }
 
 impl Present {
+    fn all(&self) -> u32 {
+        self.regular + self.reserve
+    }
+
     fn clients(&mut self, place: Place) -> &mut u32 {
         match place {
             Place::Regular => &mut self.regular,
@@ -66,7 +72,7 @@ impl Present {
     }
 
     fn is_empty(&self) -> bool {
-        self.regular + self.reserve == 0
+        self.all() == 0
     }
 }
 
@@ -134,6 +140,17 @@ impl Drop for Admission {
         }
         if present.waiting > 0 {
             self.admissions.freed.notify_waiters();
+        }
+        let clients = present.all();
+        let has_gone = present.crowd.has_gone(clients);
+        drop(present);
+        if has_gone {
+            let admissions = Arc::clone(&self.admissions);
+            crowd::give_back_later(move || {
+                let mut present = admissions.lock();
+                let clients = present.all();
+                present.crowd.begin_anew(clients);
+            });
         }
     }
 }
@@ -256,6 +273,8 @@ impl Admissions {
         }
         *present.clients(place) += 1;
         present.summary.clients += 1;
+        let clients = present.all();
+        present.crowd.note(clients);
         if let Some(address) = counted {
             present.by_address.insert(address, neighbours + 1);
         }
