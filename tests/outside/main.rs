@@ -3,6 +3,7 @@
 
 mod capsule;
 mod crowd;
+mod crowds;
 mod deploy;
 mod guests;
 mod health;

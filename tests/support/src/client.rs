@@ -116,6 +116,11 @@ impl Connection {
         self.socket.shutdown(std::net::Shutdown::Write).expect("the connection is there");
     }
 
+    /// The same, where the server may have closed meanwhile.
+    pub fn try_finish(&self) -> io::Result<()> {
+        self.socket.shutdown(std::net::Shutdown::Write)
+    }
+
     /// Disconnects by a reset, as a process does that is killed while bytes are on their way to it.
     pub fn reset(self) {
         self.socket.set_linger(Some(Duration::ZERO)).expect("a socket can linger");
