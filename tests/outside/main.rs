@@ -11,4 +11,5 @@ mod life;
 mod live;
 mod operate;
 mod serve;
+mod shortage;
 mod walls;
