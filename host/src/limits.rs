@@ -86,7 +86,7 @@ pub struct Limits {
     pub max_exchanges: u32,
 
     /// Actions in one list. A guest may use the 64 that the contract allows; a response with many ranges
-    /// has about 35.
+    /// has up to 52.
     pub max_actions: u32,
 
     /// Bytes in one `send`.
