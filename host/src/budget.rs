@@ -48,6 +48,18 @@ impl Budget {
         self.used.load(Ordering::Relaxed) > self.total - self.kept_back()
     }
 
+    /// Whether so little is left that clients which are silent should give theirs back: a quarter, of which those
+    /// that are in the middle of something can still have half.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > self.total - 2 * self.kept_back()
+    }
+
+    /// Whether so many clients may keep their instances though they are silent and others need memory: an eighth of
+    /// it. Where it is taken by clients that are in the middle of something, more than that would not help anybody.
+    pub(crate) fn spares(&self, silent: usize) -> bool {
+        (silent as u64).saturating_mul(SMALL_CHARGE) <= self.kept_back()
+    }
+
     /// A charge of nothing so far.
     pub(crate) fn charge(self: &Arc<Self>) -> Charge {
         Charge { budget: Arc::clone(self), bytes: 0, small: SMALL_CHARGE }
@@ -104,7 +116,7 @@ mod tests {
         for charge in &mut charges[..7] {
             assert_eq!(charge.set(8 * CHARGE_STEP + 1), Ok(()));
         }
-        assert!(!budget.is_short());
+        assert!(budget.is_scarce() && !budget.is_short());
         // The last eighth is for those that take little.
         assert_eq!(charges[7].set(5 * CHARGE_STEP), Err(Exhausted));
         assert_eq!(charges[0].set(9 * CHARGE_STEP), Err(Exhausted));
@@ -124,6 +136,7 @@ mod tests {
         assert_eq!(charges[0].set(CHARGE_STEP), Ok(()));
         assert!(!budget.is_short());
         drop((charges, small));
+        assert!(!budget.is_scarce());
         assert_eq!(budget.used.load(Ordering::Relaxed), 0);
     }
 

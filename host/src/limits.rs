@@ -86,7 +86,7 @@ pub struct Limits {
     pub max_exchanges: u32,
 
     /// Actions in one list. A guest may use the 64 that the contract allows; a response with many ranges
-    /// has about 35.
+    /// has up to 52.
     pub max_actions: u32,
 
     /// Bytes in one `send`.
@@ -362,6 +362,18 @@ pub(crate) const GIVE_WAY: Duration = Duration::from_millis(20);
 /// How many silent clients are asked to give way to one newcomer. Whoever stays is in the middle of
 /// something by then; that several in a row are is a server that is busy with all of them.
 pub(crate) const GIVE_WAY_ATTEMPTS: usize = 3;
+
+/// How long a client waits for those that were asked to give back their memory, before it is told that there is none.
+/// On a busy machine, each of them takes some milliseconds to notice.
+pub(crate) const MEMORY_PATIENCE: Duration = Duration::from_millis(200);
+
+/// Clients that have to have gone for the memory that they had to be worth a look: the allocator keeps some MiB of so
+/// many.
+pub(crate) const CROWD: u32 = 64;
+
+/// How long after most of a crowd has gone the memory that it had is given back, and so also how often at most. It
+/// takes some milliseconds of CPU time.
+pub(crate) const CROWD_REST: Duration = Duration::from_secs(1);
 
 /// How long accepting rests when the process or the system is short of descriptors or memory. Each
 /// client that ends in the meantime gives one back.

@@ -1,4 +1,5 @@
-//! How much memory there is for this process: that of the machine, or of its control group if that is less.
+//! How much memory there is for this process: that of the machine, or of its control group if that is less. And how
+//! it is given back.
 
 use std::fs;
 use std::path::Path;
@@ -8,6 +9,21 @@ use std::sync::LazyLock;
 pub(crate) fn memory() -> Option<u64> {
     static MEMORY: LazyLock<Option<u64>> = LazyLock::new(|| memory_of(Path::new("/")));
     *MEMORY
+}
+
+/// Gives the system what the allocator keeps of memory that was freed. glibc's keeps what lies between pieces that are
+/// in use until it is told; musl's does not.
+pub(crate) fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        #[expect(unsafe_code, reason = "a function of glibc that nobody has wrapped")]
+        // SAFETY: it is glibc's, with this type (malloc_trim(3)), and safe in all threads at any time.
+        unsafe extern "C" {
+            safe fn malloc_trim(kept: usize) -> i32;
+        }
+        // It says whether there was anything.
+        let _ = malloc_trim(0);
+    }
 }
 
 fn memory_of(root: &Path) -> Option<u64> {

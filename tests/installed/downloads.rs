@@ -1,4 +1,4 @@
-//! Download managers: wget and aria2.
+//! Download managers: wget, aria2 and zsync.
 
 use std::fs;
 use std::process::Command;
@@ -65,4 +65,24 @@ fn aria2_gets_a_file_in_pieces_at_once() {
         .filter_map(|line| Some(line.split_once(' ')?.0.to_owned()))
         .collect();
     assert!(clients.len() >= 4, "it came by several connections: {clients:?}");
+}
+
+#[test]
+fn zsync_gets_only_the_ranges_that_have_changed() {
+    let (Some(mut zsync), Some(mut zsyncmake)) = (require("zsync"), require("zsyncmake")) else { return };
+    let folder = Folder::new();
+    let new = noise(7, 8 << 20);
+    let mut old = new.clone();
+    // More places than it asks for in one request.
+    for place in 0..24 {
+        old[(place * 330_000 + 100_000)..][..1_000].fill(0);
+    }
+    folder.file("from/film.bin", &new);
+    let old = folder.file("to/old.bin", &old);
+    run(zsyncmake.current_dir(folder.at("from")).args(["-u", "film.bin", "film.bin"]));
+    let server = Server::start(folder.at("from"), &[]);
+    zsync.current_dir(folder.at("to")).arg("-i").arg(old).args(["-o", "new.bin"]);
+    run(zsync.arg(server.url("/film.bin.zsync")));
+    same(&fs::read(folder.at("to/new.bin")).expect("it is there"), &new);
+    assert!(!server.log().iter().any(|line| line.contains("GET /film.bin 200 ")), "the whole was sent");
 }

@@ -3,6 +3,7 @@
 
 mod capsule;
 mod crowd;
+mod crowds;
 mod deploy;
 mod guests;
 mod health;
@@ -10,4 +11,5 @@ mod life;
 mod live;
 mod operate;
 mod serve;
+mod shortage;
 mod walls;

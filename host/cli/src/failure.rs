@@ -36,7 +36,16 @@ impl Failure {
 
     /// Something that is not the user's doing, with its chain of reasons.
     pub(crate) fn host(error: impl Into<anyhow::Error>) -> Self {
-        Self::new(format!("{:#}", error.into()))
+        let error = error.into();
+        // What the kernel says where a thread cannot be started. Nothing else that happens at start may have to wait.
+        let is_short = |cause: &(dyn std::error::Error + 'static)| {
+            cause.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::WouldBlock)
+        };
+        match error.chain().any(is_short) {
+            true => Self::new(format!("cannot start a thread: {error:#}"))
+                .next("allow the process more threads: `ulimit -u`, `TasksMax=`, `pids.max`"),
+            false => Self::new(format!("{error:#}")),
+        }
     }
 
     /// Flags that do not go together.

@@ -5,9 +5,11 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::failure::Failure;
 
@@ -41,15 +43,27 @@ pub(crate) fn report(line: fmt::Arguments<'_>) {
 
 /// Prints a line to standard error while the server runs or stops.
 pub(crate) fn report_in_passing(line: String) {
+    let line = Arc::<str>::from(line);
     let (done, wait) = mpsc::channel();
+    let printed = Arc::clone(&line);
     let printer = thread::Builder::new().name("report".into()).spawn(move || {
-        report(format_args!("{line}"));
+        report(format_args!("{printed}"));
         // Nobody waits any more when it took too long.
         let _ = done.send(());
     });
-    if printer.is_ok() {
-        let _ = wait.recv_timeout(PATIENCE);
+    match printer {
+        Ok(_) => _ = wait.recv_timeout(PATIENCE),
+        Err(_) if has_room() => report(format_args!("{line}")),
+        Err(_) => {}
     }
+}
+
+/// Whether a line can be printed without waiting, or soon: where there is no thread that could wait for it.
+fn has_room() -> bool {
+    let stderr = io::stderr();
+    let patience = Timespec::try_from(PATIENCE).expect("it is short");
+    // A pipe with room has it for more than a line.
+    poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&patience)).is_ok_and(|ready| ready > 0)
 }
 
 /// A line on the terminal that says what is going on, until it is replaced. Nowhere else.

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout_at;
 
-use super::silent::Silent;
+use super::crowd::{self, Crowd};
+use super::silent::{Room, Silent};
+use crate::budget::Budget;
 use crate::ended::{Closed, Ended, Rejection};
-use crate::limits::{GIVE_WAY, GIVE_WAY_ATTEMPTS, Limits, PENALTY, SUSPECTS};
+use crate::limits::{GIVE_WAY, GIVE_WAY_ATTEMPTS, Limits, MEMORY_PATIENCE, PENALTY, SUSPECTS};
 use crate::sandbox::instance::Place;
 use crate::sync::lock;
 
@@ -53,10 +55,15 @@ struct Present {
     waiting: u32,
     by_address: HashMap<IpAddr, u32>,
     suspects: Suspects,
+    crowd: Crowd,
     summary: Summary,
 }
 
 impl Present {
+    fn all(&self) -> u32 {
+        self.regular + self.reserve
+    }
+
     fn clients(&mut self, place: Place) -> &mut u32 {
         match place {
             Place::Regular => &mut self.regular,
@@ -65,7 +72,7 @@ impl Present {
     }
 
     fn is_empty(&self) -> bool {
-        self.regular + self.reserve == 0
+        self.all() == 0
     }
 }
 
@@ -134,6 +141,17 @@ impl Drop for Admission {
         if present.waiting > 0 {
             self.admissions.freed.notify_waiters();
         }
+        let clients = present.all();
+        let has_gone = present.crowd.has_gone(clients);
+        drop(present);
+        if has_gone {
+            let admissions = Arc::clone(&self.admissions);
+            crowd::give_back_later(move || {
+                let mut present = admissions.lock();
+                let clients = present.all();
+                present.crowd.begin_anew(clients);
+            });
+        }
     }
 }
 
@@ -161,7 +179,7 @@ impl Admissions {
                 return Ok(admission);
             }
             for _ in 0..GIVE_WAY_ATTEMPTS {
-                if !self.displace(place) {
+                if !self.displace(Room::Place(place)) {
                     break;
                 }
                 if let Some(admission) = self.admit_next(peer, limits, place).await? {
@@ -195,11 +213,37 @@ impl Admissions {
         admitted
     }
 
+    /// Where little is left of the memory of all clients, has those that hold some and have been silent longest
+    /// give way to a client that has something to say. Where next to nothing is left, waits until they have, but
+    /// not for long. A few silent clients keep theirs: each is between two requests.
+    pub(crate) async fn find_memory(&self, budget: &Budget) {
+        let deadline = tokio::time::Instant::now() + MEMORY_PATIENCE;
+        self.lock().waiting += 1;
+        for _ in 0..GIVE_WAY_ATTEMPTS {
+            if !budget.is_scarce() || budget.spares(self.silent_holders()) || !self.displace(Room::Memory) {
+                break;
+            }
+            // Made before the look: what is freed after it is heard of.
+            let mut freed = Box::pin(self.freed.notified());
+            while budget.is_short() && timeout_at(deadline, &mut freed).await.is_ok() {
+                freed.set(self.freed.notified());
+            }
+            if !budget.is_short() {
+                break;
+            }
+        }
+        self.lock().waiting -= 1;
+    }
+
+    fn silent_holders(&self) -> usize {
+        lock(&self.silent).iter().map(|silent| silent.holders()).sum()
+    }
+
     /// Has the client give way that has been silent longest, on whichever loop it is.
-    fn displace(&self, place: Place) -> bool {
+    fn displace(&self, room: Room) -> bool {
         let loops = lock(&self.silent);
-        let longest = loops.iter().filter_map(|silent| Some((silent.longest(place)?, silent)));
-        longest.min_by_key(|(since, _)| *since).is_some_and(|(_, silent)| silent.displace(place))
+        let longest = loops.iter().filter_map(|silent| Some((silent.longest(room)?, silent)));
+        longest.min_by_key(|(since, _)| *since).is_some_and(|(_, silent)| silent.displace(room))
     }
 
     /// None: no such place is free.
@@ -229,6 +273,8 @@ impl Admissions {
         }
         *present.clients(place) += 1;
         present.summary.clients += 1;
+        let clients = present.all();
+        present.crowd.note(clients);
         if let Some(address) = counted {
             present.by_address.insert(address, neighbours + 1);
         }
@@ -280,6 +326,8 @@ pub(super) fn counted_as(address: IpAddr) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::CHARGE_STEP;
+    use crate::serve::silent::Holds;
 
     fn from(address: &str) -> Option<SocketAddr> {
         Some(SocketAddr::new(address.parse().expect("an address"), 1))
@@ -312,7 +360,7 @@ mod tests {
 
     /// A client that waits for its first bytes until it has to give way.
     async fn wait_silently(admission: Admission, silent: Arc<Silent>, number: u64, since: tokio::time::Instant) -> u64 {
-        silent.gives_way(admission.place(), number, since).await;
+        silent.gives_way(admission.place(), number, since, Holds::Nothing).await;
         number
     }
 
@@ -352,7 +400,8 @@ mod tests {
         let limits = Limits { max_clients: 1, reserve: 1, ..Limits::default() };
         let silent = admissions.add_loop();
         let stays = admissions.admit(None, &limits).await.expect("there is a place");
-        let mut silence = std::pin::pin!(silent.gives_way(Place::Regular, 1, tokio::time::Instant::now()));
+        let mut silence =
+            std::pin::pin!(silent.gives_way(Place::Regular, 1, tokio::time::Instant::now(), Holds::Nothing));
         tokio::select! {
             biased;
             () = &mut silence => panic!("nobody needs its place"),
@@ -362,6 +411,35 @@ mod tests {
         assert_eq!(told, Ok(Place::Reserve));
         silence.await;
         drop(stays);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_silent_and_holds_memory_gives_way_where_little_is_left() {
+        let admissions = Arc::new(Admissions::default());
+        let silent = admissions.add_loop();
+        let budget = Budget::new(Some(64 * CHARGE_STEP));
+        let mut silent_ones = tokio::task::JoinSet::new();
+        let began = tokio::time::Instant::now();
+        let held = [0, 17, 17, 17];
+        for (number, steps) in (1..).zip(held) {
+            let silent = Arc::clone(&silent);
+            let mut charge = budget.charge();
+            assert!(charge.set(steps * CHARGE_STEP).is_ok());
+            let holds = if steps > 0 { Holds::Instance } else { Holds::Nothing };
+            silent_ones.spawn(async move {
+                silent.gives_way(Place::Regular, number, began, holds).await;
+                drop(charge);
+                number
+            });
+        }
+        tokio::task::yield_now().await;
+        assert!(budget.is_scarce() && !budget.is_short());
+        // Waits for nobody: there is enough for this one.
+        admissions.find_memory(&budget).await;
+        assert_eq!(silent_ones.join_next().await.map(Result::ok), Some(Some(2)), "not the first, which holds nothing");
+        assert!(!budget.is_scarce());
+        admissions.find_memory(&budget).await;
+        assert_eq!(silent_ones.len(), 3);
     }
 
     #[test]

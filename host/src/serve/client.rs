@@ -17,7 +17,7 @@ use super::failed::lost;
 use super::pace::Pace;
 use super::reports::Reports;
 use super::shared::{Shared, Stop};
-use super::silent::Silent;
+use super::silent::{Holds, Silent};
 use super::wait::until;
 use crate::budget::{Charge, Exhausted};
 use crate::contract::{Event, Facts, Found, Phase, Portion};
@@ -290,6 +290,9 @@ impl Connection {
                 // The guest goes on asking a client that will send no more.
                 return Err(Ended::Disconnected);
             }
+            if self.unread && self.sandbox.is_none() {
+                self.find_memory().await;
+            }
             if self.unread
                 && let Some(plan) = self.try_receive()?
             {
@@ -306,6 +309,15 @@ impl Connection {
                 }
                 Stopping::No | Stopping::Told => self.wait_for_bytes(asking).await?,
             }
+        }
+    }
+
+    /// Has others make room for the instance of a client that is about to get one, where little memory is left.
+    /// For one of the reserve there is some.
+    async fn find_memory(&mut self) {
+        let Client { socket, admission, shared, .. } = &self.client;
+        if shared.budget.is_scarce() && admission.place() == Place::Regular && socket.has_unread() {
+            shared.admissions.find_memory(&shared.budget).await;
         }
     }
 
@@ -371,8 +383,9 @@ impl Connection {
         if asking.phase == Phase::Partial && self.sandbox.is_some() {
             return bytes.await;
         }
-        // In the middle of nothing: the place may go to somebody else.
-        let displaced = silent.gives_way(admission.place(), *number, asking.since);
+        // In the middle of nothing: the place and the memory may go to somebody else.
+        let holds = if self.sandbox.is_some() { Holds::Instance } else { Holds::Nothing };
+        let displaced = silent.gives_way(admission.place(), *number, asking.since, holds);
         tokio::select! {
             biased;
             bytes = bytes => bytes,

@@ -4,6 +4,7 @@ mod accept;
 pub(crate) mod admission;
 mod buffer;
 mod client;
+mod crowd;
 mod disk;
 mod event_loop;
 mod failed;

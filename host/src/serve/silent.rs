@@ -1,4 +1,4 @@
-//! The silent clients of a loop, longest first: they give way when a server is full.
+//! The silent clients of a loop, longest first: they give way when a server is full, or short of memory.
 //!
 //! Rules: a client is in here only while it waits for bytes and is in the middle of nothing. Each loop has
 //! a list of its own, so that its lock is free whenever a client enters or leaves; only a server that is
@@ -23,6 +23,8 @@ pub(crate) struct Silent(Mutex<Lists>);
 struct Lists {
     regular: List,
     reserve: List,
+    /// How many of them hold an instance.
+    holders: usize,
 }
 
 type List = BTreeMap<Turn, Waker>;
@@ -32,6 +34,24 @@ type List = BTreeMap<Turn, Waker>;
 struct Turn {
     since: Instant,
     client: u64,
+    holds: Holds,
+}
+
+/// What a silent client holds beside its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Holds {
+    Nothing,
+    /// An instance, which is most of what a client takes of the memory of all.
+    Instance,
+}
+
+/// What a silent client gives way for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// For one more client with such a place.
+    Place(Place),
+    /// For another client's instance.
+    Memory,
 }
 
 impl Lists {
@@ -41,23 +61,55 @@ impl Lists {
             Place::Reserve => &mut self.reserve,
         }
     }
+
+    /// Whose turn it is of those that can make such room, with the list that it is in.
+    fn longest(&mut self, room: Room) -> Option<(Place, Turn)> {
+        let place = match room {
+            Room::Place(place) => place,
+            // Those of the reserve are on their way out.
+            Room::Memory => Place::Regular,
+        };
+        // Short of memory, this looks at those that have never said anything, too: thousands take microseconds.
+        let turn = self.of(place).keys().find(|turn| room != Room::Memory || turn.holds == Holds::Instance);
+        Some((place, *turn?))
+    }
+
+    fn enter(&mut self, place: Place, turn: Turn, waker: Waker) {
+        if self.of(place).insert(turn, waker).is_none() && turn.holds == Holds::Instance {
+            self.holders += 1;
+        }
+    }
+
+    fn leave(&mut self, place: Place, turn: Turn) -> Option<Waker> {
+        let waker = self.of(place).remove(&turn)?;
+        if turn.holds == Holds::Instance {
+            self.holders -= 1;
+        }
+        Some(waker)
+    }
 }
 
 impl Silent {
     /// Resolves when this client, silent since then, has to give way.
-    pub(crate) fn gives_way(&self, place: Place, client: u64, since: Instant) -> Silence<'_> {
-        Silence { silent: self, place, turn: Turn { since, client }, listed: false }
+    pub(crate) fn gives_way(&self, place: Place, client: u64, since: Instant, holds: Holds) -> Silence<'_> {
+        Silence { silent: self, place, turn: Turn { since, client, holds }, listed: false }
     }
 
-    /// Since when the longest silent client with such a place has been silent. None: nobody is silent.
-    pub(crate) fn longest(&self, place: Place) -> Option<Instant> {
-        lock(&self.0).of(place).first_key_value().map(|(turn, _)| turn.since)
+    /// Since when the longest silent client has been silent that can make such room. None: there is none.
+    pub(crate) fn longest(&self, room: Room) -> Option<Instant> {
+        lock(&self.0).longest(room).map(|(_, turn)| turn.since)
     }
 
-    /// Has the longest silent client give way. False: nobody is silent.
-    pub(crate) fn displace(&self, place: Place) -> bool {
-        let longest = lock(&self.0).of(place).pop_first();
-        longest.map(|(_, waker)| waker.wake()).is_some()
+    /// Has the longest silent client give way that can make such room. False: there is none.
+    pub(crate) fn displace(&self, room: Room) -> bool {
+        let mut lists = lock(&self.0);
+        let longest = lists.longest(room).and_then(|(place, turn)| lists.leave(place, turn));
+        longest.map(Waker::wake).is_some()
+    }
+
+    /// How many silent clients hold an instance.
+    pub(crate) fn holders(&self) -> usize {
+        lock(&self.0).holders
     }
 }
 
@@ -75,11 +127,10 @@ impl Future for Silence<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let mut lists = lock(&self.silent.0);
-        let list = lists.of(self.place);
-        if self.listed && !list.contains_key(&self.turn) {
+        if self.listed && !lists.of(self.place).contains_key(&self.turn) {
             return Poll::Ready(());
         }
-        list.insert(self.turn, context.waker().clone());
+        lists.enter(self.place, self.turn, context.waker().clone());
         drop(lists);
         self.listed = true;
         Poll::Pending
@@ -89,7 +140,7 @@ impl Future for Silence<'_> {
 impl Drop for Silence<'_> {
     fn drop(&mut self) {
         if self.listed {
-            lock(&self.silent.0).of(self.place).remove(&self.turn);
+            lock(&self.silent.0).leave(self.place, self.turn);
         }
     }
 }

@@ -14,6 +14,7 @@ use super::client::{Client, Connection};
 use super::failed::lost;
 use super::pace::Pace;
 use super::shared::Stop;
+use super::silent::Holds;
 use super::wait::until;
 use crate::contract::{Remainder, Report, Span};
 use crate::ended::{Breach, Ended, Timeout};
@@ -38,7 +39,7 @@ impl Connection {
     /// all of a large request before they read. Whoever needs its place more may have it.
     async fn linger(&mut self) {
         let Client { number, admission, socket, silent, stop, .. } = &mut self.client;
-        let displaced = silent.gives_way(admission.place(), *number, Instant::now());
+        let displaced = silent.gives_way(admission.place(), *number, Instant::now(), Holds::Nothing);
         tokio::select! {
             biased;
             () = discard(socket, stop) => {}

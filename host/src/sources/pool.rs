@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::io;
 use std::net::IpAddr;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
@@ -47,6 +48,8 @@ struct State {
     idle: usize,
     /// Counts the jobs.
     came: u64,
+    /// Threads that stay also when there is nothing to do.
+    kept: usize,
     over: bool,
 }
 
@@ -64,6 +67,15 @@ impl Pool {
 
     fn with_stack(name: &'static str, threads: usize, stack: usize) -> Self {
         Self(Arc::new(Inner { name, threads, stack, state: Mutex::default(), news: Condvar::new() }))
+    }
+
+    /// Makes a thread that stays: without one, and none to be had, nothing that is not in memory could be served.
+    pub(crate) fn keep_one(&self) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.kept = 1;
+        state.threads += 1;
+        drop(state);
+        self.0.start_thread().inspect_err(|_| self.0.lock().threads -= 1)
     }
 
     /// Has this done on a thread. What is waiting when the future is dropped is not begun; what has begun can
@@ -124,9 +136,7 @@ impl Inner {
         }
         state.threads += 1;
         drop(state);
-        let inner = Arc::clone(self);
-        let thread = thread::Builder::new().name(self.name.into()).stack_size(self.stack);
-        if thread.spawn(move || inner.work()).is_ok() {
+        if self.start_thread().is_ok() {
             return Some(number);
         }
         let mut state = self.lock();
@@ -139,6 +149,12 @@ impl Inner {
         drop(state);
         drop(job);
         None
+    }
+
+    fn start_thread(self: &Arc<Self>) -> io::Result<()> {
+        let inner = Arc::clone(self);
+        let thread = thread::Builder::new().name(self.name.into()).stack_size(self.stack);
+        thread.spawn(move || inner.work()).map(drop)
     }
 
     /// What a thread does.
@@ -154,14 +170,23 @@ impl Inner {
                 continue;
             }
             state.idle += 1;
-            let (waited, timeout) = self.news.wait_timeout(state, POOL_IDLE).unwrap_or_else(PoisonError::into_inner);
+            let (waited, is_over) = self.wait(state);
             state = waited;
             state.idle -= 1;
-            if timeout.timed_out() && state.waiting == 0 {
+            if is_over && state.waiting == 0 && state.threads > state.kept {
                 break;
             }
         }
         state.threads -= 1;
+    }
+
+    /// Waits for news, and says whether there were none for so long that a thread may end.
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, bool) {
+        if state.threads <= state.kept {
+            return (self.news.wait(state).unwrap_or_else(PoisonError::into_inner), false);
+        }
+        let (state, timeout) = self.news.wait_timeout(state, POOL_IDLE).unwrap_or_else(PoisonError::into_inner);
+        (state, timeout.timed_out())
     }
 
     /// The most threads that one owner has: a quarter is left for the next one that comes.

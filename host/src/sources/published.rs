@@ -266,11 +266,11 @@ impl Sources {
         self.listings.take_no_care();
     }
 
-    /// Begins to read what is live.
+    /// Begins to read what is live, and has a thread ready for what lies on a disk.
     pub(crate) fn start(&self, journal: &Arc<dyn Journal>, index: Option<MakeIndex>) -> io::Result<()> {
         match &self.published {
             Published::Live { live, .. } => live.start(journal, index),
-            _ => Ok(()),
+            _ => self.disk.keep_one(),
         }
     }
 

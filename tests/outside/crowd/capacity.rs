@@ -105,6 +105,28 @@ fn the_client_that_is_idle_longest_gives_way_when_the_server_is_full() {
 }
 
 #[test]
+fn idle_clients_give_their_memory_to_newcomers() {
+    let _turn = alone();
+    let folder = Folder::new();
+    // Room for some twenty instances.
+    let server = Server::start(folder.file("small.ts", "small"), &["--total-memory", "4M", "--idle-timeout", "1h"]);
+    let mut busy = server.connect();
+    busy.get("/small.ts").is(200, b"small");
+    busy.send("GET /small.ts HTTP/1.1\r\nHo");
+    let mut crowd = Vec::new();
+    for _ in 0..60 {
+        let mut connection = server.connect();
+        connection.get("/small.ts").is(200, b"small");
+        crowd.push(connection);
+    }
+    server.wait_for_line("#2 127.0.0.1 displaced: ");
+    crowd.remove(0).expect_closed();
+    crowd.pop().expect("there are many").expect_open();
+    busy.send("st: a\r\n\r\n");
+    busy.response().is(200, b"small");
+}
+
+#[test]
 fn an_address_whose_guests_keep_failing_is_blocked_unless_faults_are_unlimited() {
     let _turn = alone();
     let folder = Folder::new();

@@ -116,6 +116,11 @@ impl Connection {
         self.socket.shutdown(std::net::Shutdown::Write).expect("the connection is there");
     }
 
+    /// The same, where the server may have closed meanwhile.
+    pub fn try_finish(&self) -> io::Result<()> {
+        self.socket.shutdown(std::net::Shutdown::Write)
+    }
+
     /// Disconnects by a reset, as a process does that is killed while bytes are on their way to it.
     pub fn reset(self) {
         self.socket.set_linger(Some(Duration::ZERO)).expect("a socket can linger");
@@ -294,13 +299,18 @@ impl Connection {
     /// Reads what is there or comes next into a buffer, and gives how much: 0 at the end.
     #[track_caller]
     pub fn read_into(&mut self, buffer: &mut [u8]) -> usize {
+        self.try_read(buffer).expect("the connection is in good order")
+    }
+
+    /// The same, of a server that may reset the connection.
+    pub fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.unread.is_empty() {
-            return self.socket.read(buffer).expect("the connection is in good order");
+            return self.socket.read(buffer);
         }
         let count = buffer.len().min(self.unread.len());
         buffer[..count].copy_from_slice(&self.unread[..count]);
         self.unread.drain(..count);
-        count
+        Ok(count)
     }
 
     /// Whether the server ends the connection within this time. Bytes that come until then are kept.

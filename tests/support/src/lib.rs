@@ -11,6 +11,7 @@
 pub mod client;
 pub mod components;
 pub mod folder;
+pub mod group;
 pub mod live;
 pub mod log;
 pub mod programs;
@@ -21,7 +22,8 @@ pub mod wait;
 
 pub use client::{Connection, HeaderSection, Response};
 pub use folder::{Folder, LONG_AGO, age, make_fifo, noise, random, same, text};
+pub use group::{ControlGroup, Limited};
 pub use programs::{A_WHILE, Background, output_of, require, run, run_within, skip};
 pub use server::{Server, Stopped};
 pub use under_test::{export_guest, multiclient, program_under_test, without_settings};
-pub use wait::{PATIENCE, SetOnDrop, eventually, exit_within, until_files_are_looked_up};
+pub use wait::{PATIENCE, SetOnDrop, eventually, eventually_or, exit_within, until_files_are_looked_up};

@@ -213,7 +213,7 @@ impl LogTarget {
             Some(file) => Log::new(format, file.clone()),
             None => Log::new(format, io::stderr()),
         });
-        let log = log.transpose().map_err(|error| Failure::new(format!("the log cannot start: {error}")))?;
+        let log = log.transpose().context("the log cannot start").map_err(Failure::host)?;
         let takes_notices = match flags.operation.log {
             LogFormat::Json => true,
             // It has lines for requests only.
