@@ -87,9 +87,12 @@ fn the_client_that_is_idle_longest_gives_way_when_the_server_is_full() {
     let folder = Folder::new();
     let flags = ["--max-clients", "3", "--reserve", "0", "--idle-timeout", "1h"];
     let server = Server::start(folder.file("small.ts", "small"), &flags);
-    let mut inside: Vec<_> = (0..3).map(|_| server.connect()).collect();
-    for connection in &mut inside {
+    let mut inside = Vec::new();
+    for _ in 0..3 {
+        // One after the other, so that they are numbered in this order: each loop accepts for itself.
+        let mut connection = server.connect();
         connection.get("/small.ts").is(200, b"small");
+        inside.push(connection);
     }
     inside[0].send("GET /small.ts HTTP/1.1\r\nHo");
     let mut newcomer = server.connect();
