@@ -17,7 +17,6 @@ use multiclient_isolate::FAULTY;
 use rustix::process::{Signal, geteuid};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
 use support::live::{Producer, Viewer, packets};
-use support::wait::exit_within;
 use support::{
     Connection, Folder, PATIENCE, Server, eventually, export_guest, make_fifo, multiclient, program_under_test,
     require, run_within, skip, text,
@@ -353,26 +352,4 @@ fn ipv6_and_passed_sockets_are_served() {
     }
     let server = Server::start_at(&film, "http://[::1]:0", &["--walls", "strict"]);
     server.get("/film.mp4").is(200, b"film");
-}
-
-// ---- signals
-
-#[test]
-fn a_signal_that_comes_during_the_start_stops_the_server_once_it_has_started() {
-    let folder = Folder::new();
-    let film = folder.file("film.mp4", "film");
-    let exported = folder.at("guest.wasm");
-    export_guest(&exported);
-    // The server waits for its guest, between catching signals and listening to them.
-    let guest = folder.at("guest.fifo");
-    make_fifo(&guest);
-    let mut command = multiclient();
-    command.arg(&film).args(["0", "-q", "--guest", text(&guest)]).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut process = command.spawn().expect("the program can be run");
-    let mut writer = File::options().write(true).open(&guest).expect("the server reads");
-    rustix::process::kill_process(rustix::process::Pid::from_child(&process), Signal::TERM).expect("it runs");
-    writer.write_all(&fs::read(&exported).expect("it is there")).expect("the server reads on");
-    drop(writer);
-    let status = exit_within(PATIENCE, &mut process).expect("it ends");
-    assert_eq!(status.code(), Some(0), "{status}");
 }

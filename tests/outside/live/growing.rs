@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use support::live::{Viewer, pause};
-use support::{Folder, Server, noise, same};
+use support::{Folder, Server, noise, same, until_files_are_looked_up};
 
 /// Appends to a file, a little every few milliseconds, until `stop`. Gives what it wrote.
 fn append(path: &Path, stop: &AtomicBool) -> Vec<u8> {
@@ -64,6 +64,7 @@ fn a_growing_file_is_followed_until_it_is_complete() {
     );
     // And it may grow again.
     fs::write(&path, b"another").expect("a file can be written");
+    until_files_are_looked_up();
     let mut viewer = Viewer::of(&server, "/film.ts");
     viewer.until(7);
     same(&viewer.got, b"another");
