@@ -218,7 +218,7 @@ impl Running {
     pub fn stop(self, patience: Duration) -> Summary {
         self.drain();
         let last = Self::streams_last(patience);
-        if !self.wait(last) {
+        if !self.wait(last) && !patience.is_zero() {
             self.end_streams();
         }
         if !self.wait(patience - last) {
