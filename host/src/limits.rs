@@ -491,6 +491,17 @@ pub(crate) const OPEN_FILE_CHECK: Duration = Duration::from_millis(10);
 /// How long clients that are cut off may take to notice. Only a guest that is computing takes any time.
 pub(crate) const CUT: Duration = Duration::from_secs(2);
 
+/// How long before the end of a drain streams end that still go on, but not more than a quarter of it: viewers
+/// take what has come, and the end, in a fraction of that.
+pub(crate) const STREAM_END: Duration = Duration::from_secs(1);
+
+/// How long a client whose response breaks off may take to get what was sent of it, before the connection is
+/// reset. Most have it within a round trip.
+pub(crate) const BREAK_OFF: Duration = Duration::from_millis(500);
+
+/// How often that is looked at: the kernel tells nobody.
+pub(crate) const BREAK_OFF_LOOK: Duration = Duration::from_millis(10);
+
 /// Bytes that an index of a live source is passed at once: part of its contract.
 pub(crate) const INDEX_PIECE: usize = 64 << 10;
 

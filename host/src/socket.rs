@@ -7,10 +7,11 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -94,6 +95,11 @@ impl Socket {
     /// Says to the client that nothing more will come.
     pub(crate) fn finish(&self) -> io::Result<()> {
         Ok(rustix::net::shutdown(self.fd()?, Shutdown::Write)?)
+    }
+
+    /// Has the connection reset when it is closed, instead of ended in good order. Unix sockets know no reset.
+    pub(crate) fn reset_on_close(&self) -> io::Result<()> {
+        Ok(sockopt::set_socket_linger(self.fd()?, Some(Duration::ZERO))?)
     }
 
     /// Whether bytes of the client have arrived that nobody has taken. A close would then reset the
@@ -237,8 +243,6 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{self, TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
-    use std::time::Duration;
-
     use tokio::time::timeout;
 
     use super::*;

@@ -390,15 +390,15 @@ pub(crate) struct GuestFlags {
 pub(crate) struct SandboxFlags {
     /// Reload the `--guest` file for new clients when it changes
     ///
-    /// SIGHUP reloads it at once.
+    /// SIGHUP reloads it at once. With `--walls strict`, the guest is never reloaded.
     #[arg(long)]
     pub(crate) watch: bool,
 
     /// Give up all rights that serving does not need
     ///
-    /// Landlock, seccomp and `PR_SET_MDWE` then confine the process to what it serves; start-up names the walls
-    /// that stand, and says why the others are missing. Behind `auto`, the --guest file can be reloaded, so the
-    /// wall `code` is left out if there is one.
+    /// Landlock, seccomp and `PR_SET_MDWE` then confine the process to what it serves. At start-up, the server
+    /// prints which walls are in place, and why the others are missing. With `auto`, the `--guest` file can be
+    /// reloaded, which the wall `code` would prevent.
     #[arg(long, value_name = "WHICH", default_value = "auto")]
     pub(crate) walls: Walls,
 
@@ -436,7 +436,7 @@ pub(crate) struct OperationFlags {
     #[arg(long)]
     pub(crate) qr: bool,
 
-    /// Log format: text, json, combined, off
+    /// Write the log in this format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log: LogFormat,
 
@@ -466,7 +466,8 @@ pub(crate) struct OperationFlags {
 
     /// Give clients this long to finish on SIGTERM or Ctrl-C
     ///
-    /// A second signal disconnects them at once.
+    /// A live stream goes on until its producer ends, and a file that grows until it is complete. Shortly before
+    /// the time is over, both end for their viewers in good order. A second signal disconnects clients at once.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub(crate) drain: Duration,
 }
@@ -500,7 +501,7 @@ pub(crate) enum JoinAt {
 /// Which walls are raised around the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Walls {
-    /// All that the system has
+    /// All that the system has; with `--guest`, without `code`
     Auto,
     /// All, or the server does not start; it then never reloads its guest
     Strict,

@@ -29,7 +29,7 @@ use crate::sandbox::instance::{self, Place, Sandbox, Spent};
 use crate::sandbox::plan::{Plan, Wait};
 use crate::sandbox::slow_lane::SlowLane;
 use crate::socket::{Follows, Moved, Socket};
-use crate::sources::{Kind, Resolved, Source, View};
+use crate::sources::{Resolved, Source, View};
 
 /// A client that was admitted.
 pub(crate) struct Client {
@@ -62,6 +62,7 @@ impl Client {
             Err(ended) => ended,
         };
         connection.drop_sandbox();
+        connection.break_off(&ended).await;
         let (tally, recording) = (connection.tally, connection.recording);
         let closed = Closed {
             ended,
@@ -159,6 +160,8 @@ pub(super) struct Connection {
     pub(super) exchange_since: Instant,
     pub(super) exchange_heard: bool,
     pub(super) exchange_from: u64,
+    /// Whether sending has failed in the middle of a response.
+    pub(super) broke_off: bool,
     pub(super) pace: Option<Pace>,
     /// Where sessions are recorded, and there is one by now.
     recording: Option<Box<Recording>>,
@@ -185,6 +188,7 @@ impl Connection {
             exchange_since: accepted,
             exchange_heard: false,
             exchange_from: 0,
+            broke_off: false,
             pace,
             recording: None,
             held,
@@ -466,13 +470,11 @@ impl Connection {
                 let can_tell = peer.is_some() && self.tally.bytes_out > self.exchange_from;
                 let gone = async { if can_tell { socket.left().await } else { socket.failed().await } };
                 self.unread = true;
-                // A live source ends by itself when the server drains. A file that grows does not.
-                let stopped = if moving.kind == Kind::Live { Stop::Now } else { Stop::Drain };
                 tokio::select! {
                     biased;
                     window = moving.past(offset) => window.map_err(Ended::from)?,
                     _ = gone => return Err(Ended::Disconnected),
-                    _ = stop.wait_for(|stop| *stop >= stopped) => return Err(Ended::ShutDown),
+                    _ = stop.wait_for(|stop| *stop == Stop::Now) => return Err(Ended::ShutDown),
                     () = sleep_until(deadline) => return Err(Ended::TimedOut(Timeout::Source)),
                 }
             }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::budget::Budget;
 use crate::journal::{Journal, Silent};
-use crate::limits::CUT;
+use crate::limits::{CUT, STREAM_END};
 use crate::protection::Protection;
 use crate::record::keeper::{Capsules, Keeper};
 use crate::sandbox::guest::Guest;
@@ -190,10 +190,22 @@ impl Running {
 
     /// Accepts no more clients, and lets the connected ones finish what they are doing. Returns at once.
     ///
-    /// Live sources end here: viewers get what has come, and then the end.
+    /// Live sources go on to the end of the producer that is there, and growing files until they are complete or
+    /// [`end_streams`](Self::end_streams) is called.
     pub fn drain(&self) {
         self.stop_at_least(Stop::Drain);
+        self.shared.sources.drain();
+    }
+
+    /// Ends live sources and growing files where they are now: viewers get what has come, and then the end in good
+    /// order. Returns at once.
+    pub fn end_streams(&self) {
         self.shared.sources.stop();
+    }
+
+    /// How long streams go on in a drain of this length. The rest of it is for viewers to take the end.
+    pub fn streams_last(drain: Duration) -> Duration {
+        drain - STREAM_END.min(drain / 4)
     }
 
     /// Cuts all clients off. Returns at once.
@@ -222,10 +234,15 @@ impl Running {
         self.shared.admissions.summary()
     }
 
-    /// Stops: drains for at most `patience`, cuts off whoever is left, and says what it did.
+    /// Stops: drains for at most `patience`, cuts off whoever is left, and says what it did. Streams whose producers
+    /// go on [end](Self::end_streams) shortly before.
     pub fn stop(self, patience: Duration) -> Summary {
         self.drain();
-        if !self.wait(patience) {
+        let last = Self::streams_last(patience);
+        if !self.wait(last) && !patience.is_zero() {
+            self.end_streams();
+        }
+        if !self.wait(patience - last) {
             self.cut();
             // Each client hears of it at its next turn.
             self.wait(CUT);

@@ -7,7 +7,7 @@ use std::vec::Drain;
 
 use tokio::sync::watch;
 use tokio::task;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::buffer::with_buffer;
 use super::client::{Client, Connection};
@@ -17,15 +17,40 @@ use super::shared::Stop;
 use super::silent::Holds;
 use super::wait::until;
 use crate::contract::{Remainder, Report, Span};
-use crate::ended::{Breach, Ended, Timeout};
+use crate::ended::{Breach, Ended, Limit, Timeout};
 use crate::journal::Exchange;
-use crate::limits::{LINGER, LINGER_PAUSE, LINGER_RATE, PAGE_BYTES, PASS_BYTES, RECEIVED_BYTES, SMALL_PASS_BYTES};
+use crate::limits::{
+    BREAK_OFF, BREAK_OFF_LOOK, LINGER, LINGER_PAUSE, LINGER_RATE, PAGE_BYTES, PASS_BYTES, RECEIVED_BYTES,
+    SMALL_PASS_BYTES,
+};
 use crate::protection::Protection;
 use crate::sandbox::plan::Step;
 use crate::socket::{Follows, Moved, Socket};
 use crate::sources::{Lost, Source, View};
 
 impl Connection {
+    /// Has a response that breaks off end with a reset. Where the end of the connection ends the response (HTTP/1.0,
+    /// Gopher), it would look complete otherwise.
+    pub(super) async fn break_off(&mut self, ended: &Ended) {
+        let under_way = self.broke_off || self.tally.bytes_out > self.exchange_from;
+        let hurry = match ended {
+            Ended::Finished | Ended::Disconnected | Ended::Displaced | Ended::Rejected(_) => return,
+            Ended::TimedOut(Timeout::Header | Timeout::Idle) => return,
+            _ if !under_way => return,
+            // Somebody who is slow, or has had the time of a drain.
+            Ended::ShutDown | Ended::TimedOut(Timeout::Stall) => true,
+            Ended::OverLimit { limit: Limit::Lag, .. } => true,
+            _ => false,
+        };
+        let deadline = Instant::now() + BREAK_OFF;
+        // A reset destroys what is still on its way.
+        while !hurry && self.client.socket.queued() > 0 && Instant::now() < deadline {
+            sleep(BREAK_OFF_LOOK).await;
+        }
+        // Where it cannot be reset, it is closed.
+        let _ = self.client.socket.reset_on_close();
+    }
+
     pub(super) async fn close(&mut self, remainder: Remainder) -> Result<(), Ended> {
         // Besides what the guest knows of: what has come since, while the response was on its way.
         let unread = matches!(remainder, Remainder::Unread) || self.client.socket.has_unread();
@@ -52,6 +77,7 @@ impl Connection {
         let mut steps = steps.drain(..).peekable();
         let done = self.carry_out_each(&mut steps, last).await;
         if done.is_err() {
+            self.broke_off = self.tally.bytes_out > self.exchange_from;
             // What was under way is told of as well, with what had been sent of it.
             for step in steps {
                 if let Step::Report(report) = step {

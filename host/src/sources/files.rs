@@ -92,6 +92,13 @@ impl Files {
         self.growing = Some(Growing::new(idle));
     }
 
+    /// Ends the files that grow where they are now.
+    pub(super) fn end_growing(&self) {
+        if let Some(growing) = &self.growing {
+            growing.end();
+        }
+    }
+
     /// What is there under this name.
     pub(super) fn open(&self, name: &[u8], spot: &Spot<'_>, look: Look) -> Result<Resolved, Miss> {
         if let Some(content) = self.kept(name, spot, look)? {

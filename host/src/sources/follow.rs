@@ -43,18 +43,8 @@ pub(crate) struct Moving {
     position: u64,
     /// How far it may be behind the end.
     leash: u64,
-    pub(crate) kind: Kind,
     /// Held as long as the client has it open.
     viewer: Arc<dyn Viewer>,
-}
-
-/// Why a source moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Somebody is writing to its end.
-    Growing,
-    /// It comes from a pipe, and only the last of it is kept.
-    Live,
 }
 
 /// What a source that moves wants to know of a client that has it open. It is dropped with the last of it.
@@ -95,7 +85,7 @@ impl Source {
 
     /// A file that is being written.
     pub(crate) fn growing(content: Arc<Content>, progress: watch::Receiver<Progress>, viewer: Arc<dyn Viewer>) -> Self {
-        Self::follow(Joined { content, start: 0, joined: 0, leash: u64::MAX }, progress, Kind::Growing, viewer)
+        Self::follow(Joined { content, start: 0, joined: 0, leash: u64::MAX }, progress, viewer)
     }
 
     /// What comes from a pipe, for a client that begins there, or that waits for a place to join.
@@ -107,14 +97,14 @@ impl Source {
     ) -> Self {
         let pending = joined.is_none();
         let joined = joined.unwrap_or_else(|| Joined { content: Arc::clone(content), start: 0, joined: 0, leash: 0 });
-        let mut source = Self::follow(joined, progress, Kind::Live, viewer);
+        let mut source = Self::follow(joined, progress, viewer);
         if let Some(moving) = &mut source.moving {
             moving.pending = pending;
         }
         source
     }
 
-    fn follow(joined: Joined, progress: watch::Receiver<Progress>, kind: Kind, viewer: Arc<dyn Viewer>) -> Self {
+    fn follow(joined: Joined, progress: watch::Receiver<Progress>, viewer: Arc<dyn Viewer>) -> Self {
         let Joined { content, start, joined, leash } = joined;
         let mut moving = Moving {
             told: Window::default(),
@@ -124,7 +114,6 @@ impl Source {
             pending: false,
             position: joined,
             leash,
-            kind,
             viewer,
         };
         let window = moving.progress.borrow().window;

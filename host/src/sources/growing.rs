@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -28,6 +29,8 @@ pub(crate) struct Growing {
     /// How long a file may stay as it is before that is its end.
     idle: Duration,
     files: Arc<Mutex<Files>>,
+    /// Whether what there is of a file is all of it, written or not.
+    ended: AtomicBool,
 }
 
 /// A file, whatever it is called: device and inode.
@@ -46,13 +49,20 @@ struct File {
 
 impl Growing {
     pub(crate) fn new(idle: Duration) -> Self {
-        Self { idle, files: Arc::default() }
+        Self { idle, files: Arc::default(), ended: AtomicBool::new(false) }
     }
 
     /// Whether a file was written so lately that there may be more. A time in the future says nothing of
     /// that, unless the clock of a file server is a little ahead.
     pub(crate) fn may_grow(&self, stat: &Stat) -> bool {
-        stat.st_nlink > 0 && age(stat).unwrap_or_else(|ahead| ahead) < self.idle
+        !self.ended.load(Ordering::Relaxed) && stat.st_nlink > 0 && age(stat).unwrap_or_else(|ahead| ahead) < self.idle
+    }
+
+    /// Ends all files where they are now, for those who follow them and for those who come.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+        let followed: Vec<_> = lock(&self.files).values().filter_map(Weak::upgrade).collect();
+        followed.iter().filter(|file| !file.has_ended()).for_each(|file| file.look(Duration::ZERO));
     }
 
     /// Follows this file. None: it cannot be watched, and is what it is now.

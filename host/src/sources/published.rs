@@ -274,12 +274,22 @@ impl Sources {
         }
     }
 
-    /// Ends what is live: clients get what has come, and then the end.
+    /// Reads what is live to the end of the writer that is there.
+    pub(crate) fn drain(&self) {
+        self.each_live(LiveSource::drain);
+    }
+
+    /// Ends what is live or grows: clients get what has come, and then the end.
     pub(crate) fn stop(&self) {
+        self.each_live(LiveSource::stop);
+        self.files.end_growing();
+    }
+
+    fn each_live(&self, act: impl Fn(&LiveSource)) {
         match &self.published {
-            Published::Live { live, .. } => live.stop(),
+            Published::Live { live, .. } => act(live),
             Published::Custom(custom) => {
-                lock(&custom.live).iter().filter_map(Weak::upgrade).for_each(|live| live.stop())
+                lock(&custom.live).iter().filter_map(Weak::upgrade).for_each(|live| act(&live));
             }
             Published::Files { .. } | Published::Folder(_) | Published::Content { .. } => {}
         }

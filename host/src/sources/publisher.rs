@@ -63,7 +63,10 @@ pub enum Named {
 /// # }
 /// ```
 ///
-/// A server that drains ends the live sources that its clients watch.
+/// A server that drains lets it come to its end, and ends it for its clients shortly before the drain is over.
+///
+/// It has no index: that belongs to a server, and this is read before there is one. Viewers begin wherever they come,
+/// which suits formats without a header (MPEG-TS, MP3, ADTS, lines of text).
 #[derive(Clone, Debug)]
 pub struct LiveStream(Arc<LiveSource>);
 

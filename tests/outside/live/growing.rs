@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use rustix::process::Signal;
 use support::live::{Viewer, pause};
 use support::{Folder, Server, noise, same, until_files_are_looked_up};
 
@@ -68,6 +69,27 @@ fn a_growing_file_is_followed_until_it_is_complete() {
     let mut viewer = Viewer::of(&server, "/film.ts");
     viewer.until(7);
     same(&viewer.got, b"another");
+}
+
+#[test]
+fn a_drain_lets_those_who_follow_a_file_see_what_comes() {
+    let folder = Folder::new();
+    let path = folder.at("film.ts");
+    fs::write(&path, b"there").expect("a file can be written");
+    let server = Server::start(folder.path(), &["--follow", "--follow-idle", "1h", "--drain", "4s"]);
+    let mut viewers = [Viewer::of(&server, "/film.ts"), Viewer::with_http_10(&server, "/film.ts")];
+    viewers.iter_mut().for_each(|viewer| viewer.until(5));
+    server.signal(Signal::TERM);
+    server.wait_for_line("draining for up to ");
+    let mut file = File::options().append(true).open(&path).expect("it is there");
+    file.write_all(b", and more").expect("there is room");
+    // It is not complete when the server stops, and ends for them there.
+    for mut viewer in viewers {
+        viewer.until_end();
+        same(&viewer.got, b"there, and more");
+    }
+    let stopped = server.wait();
+    assert_eq!(stopped.code, Some(0), "{:#?}", stopped.lines);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustix::process::Signal;
-use support::live::{PACKET, Viewer, fed, packet, packets, pause};
+use support::live::{PACKET, Producer, Viewer, fed, packet, packets, pause};
 use support::{Folder, Server, eventually, make_fifo, same};
 
 #[test]
@@ -94,7 +94,8 @@ fn killed_viewers_leave_nothing_behind() {
 
 #[test]
 fn viewers_get_a_proper_end_when_the_server_stops() {
-    let (server, mut writer) = fed(&[]);
+    // The producer goes on for longer than that.
+    let (server, mut writer) = fed(&["--drain", "1s"]);
     let mut viewers = [Viewer::of(&server, "/live.ts"), Viewer::with_http_10(&server, "/live.ts")];
     writer.write(&packets(0, 100));
     for viewer in &mut viewers {
@@ -105,8 +106,75 @@ fn viewers_get_a_proper_end_when_the_server_stops() {
         viewer.until_end();
         same(&viewer.got, &packets(0, 100));
     }
-    assert_eq!(server.wait().code, Some(0));
+    let stopped = server.wait();
+    assert_eq!(stopped.code, Some(0));
+    assert!(stopped.summary().ends_with(", 0 cut off"), "{}", stopped.summary());
     drop(writer);
+}
+
+#[test]
+fn a_producer_that_ends_within_a_drain_is_heard_to_its_end() {
+    let folder = Folder::new();
+    let path = folder.at("live.ts");
+    make_fifo(&path);
+    let fifo = Server::start(&path, &["--drain", "1h"]);
+    let of_fifo = Producer::of_fifo(&path);
+    let (pipe, of_pipe) = fed(&["--drain", "1h"]);
+    for (server, mut writer) in [(fifo, of_fifo), (pipe, of_pipe)] {
+        let viewers = [Viewer::of(&server, "/live.ts"), Viewer::with_http_10(&server, "/live.ts")];
+        writer.write(&packets(0, 100));
+        let viewers = viewers.map(|mut viewer| {
+            viewer.until(100 * PACKET);
+            viewer
+        });
+        server.signal(Signal::TERM);
+        server.wait_for_line("draining for up to ");
+        writer.write(&packets(100, 200));
+        drop(writer);
+        for mut viewer in viewers {
+            viewer.until_end();
+            same(&viewer.got, &packets(0, 200));
+        }
+        assert_eq!(server.wait().code, Some(0));
+    }
+}
+
+#[test]
+fn a_viewer_with_http_10_can_tell_that_it_was_cut_off() {
+    let (server, mut writer) = fed(&["--source-timeout", "300ms"]);
+    let mut viewer = Viewer::with_http_10(&server, "/live.ts");
+    writer.write(&packets(0, 100));
+    viewer.until(100 * PACKET);
+    assert!(viewer.connection.read_to_reset().is_empty());
+
+    let (server, mut writer) = fed(&["--rate", "64K", "--lag", "64K"]);
+    let mut viewer = Viewer::with_http_10(&server, "/live.ts");
+    writer.write(&packets(0, 40_000));
+    viewer.connection.read_to_reset();
+
+    let (server, mut writer) = fed(&["--drain", "1h"]);
+    let mut viewer = Viewer::with_http_10(&server, "/live.ts");
+    writer.write(&packets(0, 100));
+    viewer.until(100 * PACKET);
+    server.signal(Signal::TERM);
+    server.wait_for_line("draining for up to ");
+    server.signal(Signal::TERM);
+    viewer.connection.read_to_reset();
+    assert_eq!(server.wait().code, Some(3));
+}
+
+#[test]
+fn a_viewer_that_closes_while_the_source_is_silent_is_noticed() {
+    let (server, mut writer) = fed(&["--source-timeout", "1h"]);
+    let before = server.descriptors();
+    let mut viewers = [Viewer::of(&server, "/live.ts"), Viewer::with_http_10(&server, "/live.ts")];
+    writer.write(&packets(0, 100));
+    for viewer in &mut viewers {
+        viewer.until(100 * PACKET);
+    }
+    drop(viewers);
+    // Nothing is written any more.
+    server.wait_for_descriptors(before);
 }
 
 #[test]

@@ -296,6 +296,20 @@ impl Connection {
         std::mem::take(&mut self.unread)
     }
 
+    /// Reads until the server resets the connection: what came is not all that there is.
+    #[track_caller]
+    pub fn read_to_reset(&mut self) -> Vec<u8> {
+        loop {
+            match self.fill() {
+                Ok(true) => {}
+                Ok(false) => panic!("the connection ends in good order"),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+                Err(error) => panic!("the connection does not end: {error}"),
+            }
+        }
+        std::mem::take(&mut self.unread)
+    }
+
     /// Reads what is there or comes next into a buffer, and gives how much: 0 at the end.
     #[track_caller]
     pub fn read_into(&mut self, buffer: &mut [u8]) -> usize {

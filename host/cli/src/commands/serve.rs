@@ -384,9 +384,12 @@ fn drain(server: Running, signals: &mpsc::Receiver<Signal>, flags: &Serve) -> Su
     if !flags.operation.quiet && !server.wait(Duration::ZERO) {
         report_in_passing(format!("draining for up to {}; Ctrl-C again cuts off", Took(patience)));
     }
-    let deadline = Instant::now() + patience;
+    let began = Instant::now();
     while !server.wait(DRAIN_LOOK) {
-        if Instant::now() >= deadline || signals.try_iter().any(|signal| signal == Signal::Stop) {
+        if began.elapsed() >= Running::streams_last(patience) {
+            server.end_streams();
+        }
+        if began.elapsed() >= patience || signals.try_iter().any(|signal| signal == Signal::Stop) {
             break;
         }
     }

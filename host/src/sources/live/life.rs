@@ -27,6 +27,8 @@ pub(super) struct Shared {
     pub(super) lives: Mutex<Lives>,
     pub(super) viewers: AtomicUsize,
     pub(super) stopped: AtomicBool,
+    /// No writer is waited for any more.
+    pub(super) drains: AtomicBool,
     /// Wakes the reader: somebody watches, or it should stop.
     pub(super) wake: OwnedFd,
 }

@@ -103,7 +103,7 @@ impl Reader {
         loop {
             match self.read_to_the_end() {
                 Ok(Stop::Told) => return self.end(),
-                Ok(Stop::WriterGone) if self.fifo.is_none() => {
+                Ok(Stop::WriterGone) if self.fifo.is_none() || self.drains() => {
                     self.end();
                     return self.journal.notice(&format!("source ended   {}", self.so_far()));
                 }
@@ -123,7 +123,8 @@ impl Reader {
 
     fn read_to_the_end(&mut self) -> Result<Stop, String> {
         loop {
-            if self.shared.stopped.load(Ordering::Relaxed) {
+            let nobody_writes = self.fifo.is_some() && self.written == 0;
+            if self.shared.stopped.load(Ordering::Relaxed) || nobody_writes && self.drains() {
                 return Ok(Stop::Told);
             }
             let due = LIVE_REST.saturating_sub(self.said_at.elapsed());
@@ -150,6 +151,10 @@ impl Reader {
                 Err(error) => return Err(format!("it cannot be read: {error}")),
             }
         }
+    }
+
+    fn drains(&self) -> bool {
+        self.shared.drains.load(Ordering::Relaxed)
     }
 
     /// Waits for the input, and says whether there may be something.

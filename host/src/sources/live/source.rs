@@ -78,6 +78,7 @@ impl LiveSource {
             lives: Mutex::new(Lives { now, before: Vec::new() }),
             viewers: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
+            drains: AtomicBool::new(false),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         };
         let path = match &input {
@@ -98,6 +99,12 @@ impl LiveSource {
         let reader = Reader::new(Arc::clone(&self.shared), input, Arc::clone(journal), index)?;
         thread::Builder::new().name("live".into()).spawn(move || reader.run())?;
         Ok(())
+    }
+
+    /// Reads to the end of the writer that is there, and waits for no other.
+    pub(crate) fn drain(&self) {
+        self.shared.drains.store(true, Ordering::Relaxed);
+        self.shared.wake();
     }
 
     /// Reads no more: that is the source's end, for those who watch and for those who come.

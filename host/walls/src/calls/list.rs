@@ -27,6 +27,8 @@ pub(super) enum When {
 }
 
 const CLONE_THREAD: u32 = libc::CLONE_THREAD.unsigned_abs();
+const SOL_SOCKET: u32 = libc::SOL_SOCKET.unsigned_abs();
+const SO_LINGER: u32 = libc::SO_LINGER.unsigned_abs();
 const PROT_EXEC: u32 = libc::PROT_EXEC.unsigned_abs();
 
 /// What is allowed. Everything else is refused with `ENOSYS`.
@@ -42,8 +44,9 @@ pub(super) const ALLOWED: &[Call] = &[
     (libc::SYS_close, &[]),
     (libc::SYS_getsockname, &[]),
     (libc::SYS_getpeername, &[]),
-    // Sockets inherit their options from those that listen, so none is set here. Options attach filters and load
-    // protocols.
+    // Sockets inherit their options from those that listen, so only one is set here: that a response which breaks
+    // off ends with a reset. Others attach filters and load protocols.
+    (libc::SYS_setsockopt, &[Is(1, &[SOL_SOCKET]), Is(2, &[SO_LINGER])]),
     (libc::SYS_getsockopt, &[]),
     // How much has come, how much has left, and without waiting. The last: whether the terminal is still there
     // that SIGHUP tells of.
