@@ -25,11 +25,13 @@ video{background:#000}p{color:GrayText}\
 /// The SHA-256 of the style in Base64. A test computes it again.
 const STYLE_HASH: &str = "+k06DllMpiaYi3qKDStqupQyYMdRQ0Abp+FpMxzVvP0=";
 
-/// Writes the beginning of a page, up to its heading. `title` is a name.
+/// Writes the beginning of a page, up to its heading. `title` is a name. The empty icon keeps browsers from asking
+/// for `/favicon.ico`, which the operator may not have.
 pub(crate) fn push_start(out: &mut Vec<u8>, title: &[u8]) {
     out.extend_from_slice(
         b"<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>",
+          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
+          <link rel=\"icon\" href=\"data:,\">\n<title>",
     );
     push_html(out, title);
     out.extend_from_slice(b"</title>\n<style>");
@@ -39,7 +41,7 @@ pub(crate) fn push_start(out: &mut Vec<u8>, title: &[u8]) {
 
 /// The value of `Content-Security-Policy`.
 pub(crate) fn policy() -> Vec<u8> {
-    let rest = "'; img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    let rest = "'; img-src 'self' data:; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     ["default-src 'none'; style-src 'sha256-", STYLE_HASH, rest].concat().into_bytes()
 }
 
