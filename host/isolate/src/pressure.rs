@@ -31,6 +31,9 @@ struct Seen {
     canaries: u64,
 }
 
+/// Attempts of the control for each of the trial.
+const CONTROL: u64 = 8;
+
 pub(crate) fn pressure(ground: &Ground<'_>) -> Result<Outcome, Failure> {
     if !has_swap() {
         return Ok(Outcome::untried(Claim::Pressure, Verdict::NotApplicable, "no swap on this machine".to_owned()));
@@ -39,7 +42,9 @@ pub(crate) fn pressure(ground: &Ground<'_>) -> Result<Outcome, Failure> {
     let arena = ground.arena(Role::Small(1))?;
     let seen = look(&arena, looks, &mut Noise(ground.plan.seed));
     let control_arena = ground.arena(Role::Scanned)?;
-    let control_seen = look(&control_arena, looks, &mut Noise(ground.plan.seed.wrapping_add(1)));
+    // The kernel swaps out what it likes: pages that it has just given to a thread on another core may stay. So the
+    // control, which ends with the first canary that it sees, has more attempts than the trial.
+    let control_seen = look(&control_arena, CONTROL * looks, &mut Noise(ground.plan.seed.wrapping_add(1)));
     let measures = measures(&seen);
     let broken = control_seen.canaries > 0;
     let (verdict, note) = match () {
