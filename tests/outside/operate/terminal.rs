@@ -25,7 +25,8 @@ fn on_a_terminal(place: &Place, script: &str) -> Process {
 fn the_server_ends_with_its_terminal() {
     let Some(_) = require("script") else { return };
     let place = Place::new();
-    let mut terminal = on_a_terminal(&place, "exec \"$PROGRAM\" \"$FILM\" \"$URL\"");
+    // The tests may run under `nohup` themselves.
+    let mut terminal = on_a_terminal(&place, "exec env --default-signal=HUP \"$PROGRAM\" \"$FILM\" \"$URL\"");
     assert!(place.is_served());
     terminal.0.kill().expect("it runs");
     eventually("the server ends", || !place.is_listening());
@@ -35,7 +36,8 @@ fn the_server_ends_with_its_terminal() {
 fn sighup_on_an_open_terminal_is_a_reload() {
     let Some(_) = require("script") else { return };
     let place = Place::new();
-    let script = "exec \"$PROGRAM\" \"$FILM\" \"$URL\" --pid-file \"$PIDFILE\" --log-file \"$LOG\"";
+    let script =
+        "exec env --default-signal=HUP \"$PROGRAM\" \"$FILM\" \"$URL\" --pid-file \"$PIDFILE\" --log-file \"$LOG\"";
     let _terminal = on_a_terminal(&place, script);
     hang_up_and_wait_for_a_reload(&place);
     assert!(place.is_served());
