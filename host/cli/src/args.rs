@@ -466,8 +466,9 @@ pub(crate) struct OperationFlags {
 
     /// Give clients this long to finish on SIGTERM or Ctrl-C
     ///
-    /// A live stream goes on until its producer ends, and a file that grows until it is complete. Shortly before
-    /// the time is over, both end for their viewers in good order. A second signal disconnects clients at once.
+    /// A live stream continues until its producer ends, and a growing file until it is complete. Shortly before the
+    /// time is up, the server ends the remaining responses cleanly, as if these sources were complete. A second signal
+    /// disconnects clients at once.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub(crate) drain: Duration,
 }
