@@ -48,7 +48,7 @@ def produce(pipe, mbit, hash_from, number_of_hashed):
             tick += 1
             due += per_tick
             now = time.monotonic_ns()
-            batch = b"".join(HEADER.pack(0xB5, n, now) + FILL for n in range(number, int(due)))
+            batch = b"".join(HEADER.pack(0x47, n, now) + FILL for n in range(number, int(due)))
             skip = max(0, (hash_from - number) * PACKET)
             digest.update(batch[skip:][: (hash_from + number_of_hashed - max(number, hash_from)) * PACKET])
             number = int(due)
@@ -180,7 +180,7 @@ def look(viewer, buffer, count, delays):
         if viewer.hashed:
             viewer.hashed.update(viewer.offset, memoryview(buffer)[:count], viewer.joined)
     promised = viewer.joined + (viewer.offset + at) // PACKET
-    if sync != 0xB5 or number != promised:
+    if sync != 0x47 or number != promised:
         sys.exit(f"a gap: packet {number} came where {promised} was due")
     if delays is not None and delays.open:
         delays.seen.append((time.monotonic_ns() - written_ns) / 1e6)
