@@ -145,12 +145,7 @@ impl Drop for Admission {
         let has_gone = present.crowd.has_gone(clients);
         drop(present);
         if has_gone {
-            let admissions = Arc::clone(&self.admissions);
-            crowd::give_back_later(move || {
-                let mut present = admissions.lock();
-                let clients = present.all();
-                present.crowd.begin_anew(clients);
-            });
+            crowd::give_back_later();
         }
     }
 }

@@ -3,6 +3,7 @@
 //! glibc's allocator keeps what is freed between pieces that are still in use: after a thousand clients, 10 to 70 MiB.
 
 use std::thread;
+use std::time::Instant;
 
 use crate::limits::{CROWD, CROWD_REST};
 use crate::machine;
@@ -11,8 +12,8 @@ use crate::machine;
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
     most: u32,
-    /// It is about to be given back.
-    is_over: bool,
+    /// When most of a crowd had gone, last time. What goes until [`CROWD_REST`] later goes with it.
+    gone: Option<Instant>,
 }
 
 impl Crowd {
@@ -23,23 +24,23 @@ impl Crowd {
 
     /// Notes how many clients are left. True once for each crowd: most of it has gone.
     pub(super) fn has_gone(&mut self, clients: u32) -> bool {
-        let has_gone = !self.is_over && self.most - clients >= CROWD && clients <= self.most / 4;
-        self.is_over |= has_gone;
-        has_gone
+        self.most - clients >= CROWD && clients <= self.most / 4 && self.goes(clients, Instant::now())
     }
 
-    /// From now on it is about the next crowd.
-    pub(super) fn begin_anew(&mut self, clients: u32) {
-        *self = Self { most: clients, is_over: false };
+    fn goes(&mut self, clients: u32, now: Instant) -> bool {
+        if self.gone.is_some_and(|gone| now.saturating_duration_since(gone) < CROWD_REST) {
+            return false;
+        }
+        *self = Self { most: clients, gone: Some(now) };
+        true
     }
 }
 
-/// Gives memory back when the rest of the crowd has had the time to go, too. Says when that is done.
-pub(super) fn give_back_later(done: impl FnOnce() + Send + 'static) {
-    let later = move || {
+/// Gives memory back when the rest of the crowd has had the time to go, too.
+pub(super) fn give_back_later() {
+    let later = || {
         thread::sleep(CROWD_REST);
         machine::give_back_memory();
-        done();
     };
     // Without a thread for it, the memory stays for the next crowd.
     let _ = thread::Builder::new().name("memory".into()).spawn(later);
@@ -57,10 +58,16 @@ mod tests {
         crowd.note(8 * CROWD);
         assert!(!crowd.has_gone(2 * CROWD + 1));
         assert!(crowd.has_gone(2 * CROWD));
-        assert!(!crowd.has_gone(CROWD));
-        crowd.begin_anew(CROWD);
-        assert!(crowd.has_gone(0));
-        crowd.begin_anew(0);
-        assert!(!crowd.has_gone(0));
+        assert!(!crowd.has_gone(CROWD), "the rest goes with it");
+    }
+
+    #[test]
+    fn the_next_crowd_is_another_once_memory_was_given_back() {
+        let start = Instant::now();
+        let mut crowd = Crowd::default();
+        assert!(crowd.goes(0, start));
+        crowd.note(CROWD);
+        assert!(!crowd.goes(0, start + CROWD_REST / 2) && !crowd.has_gone(1));
+        assert!(crowd.goes(0, start + CROWD_REST), "whatever became of the memory of the first");
     }
 }
