@@ -62,7 +62,7 @@ impl Failure {
     /// The sandbox does not start, even for a handful of clients.
     pub(crate) fn address_space(error: &GuestError, clients: u32) -> Self {
         Self::new(format!("cannot start the sandbox, even for {clients} clients: {error}"))
-            .next("allow the process more address space and threads: `ulimit -v unlimited`, `LimitAS=`, `TasksMax=`")
+            .next("raise what limits memory or threads: `ulimit -v`, `ulimit -d`, `LimitAS=`, `LimitDATA=`, `TasksMax=`, or strict overcommit (`sysctl vm.overcommit_memory`)")
     }
 
     pub(crate) fn source(error: &SourceError) -> Self {

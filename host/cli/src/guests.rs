@@ -133,7 +133,7 @@ fn load_built_in_fitting(mut limits: Limits) -> Result<Guest, Failure> {
     loop {
         let error = match Guest::built_in(limits.clone()) {
             Ok(guest) if has_room_beside() => return Ok(guest),
-            Ok(_) => GuestError::Host("no room for threads and files".to_owned()),
+            Ok(_) => GuestError::Host("no 256 MiB of addresses left for threads and files".to_owned()),
             Err(error @ GuestError::Host(_)) => error,
             Err(error) => return Err(Failure::host(error)),
         };
@@ -152,7 +152,7 @@ fn halve(limits: &mut Limits) {
 }
 
 /// Whether there is address space left beside the guest's, for threads and their stacks, and for what is read
-/// and sent: 256 MiB.
+/// and sent: 256 MiB. What is written to counts against `RLIMIT_DATA` (`ulimit -d`), too; the guest's does not.
 fn has_room_beside() -> bool {
     // In pieces, because the kernel refuses a single one that is larger than the memory of the machine; of a
     // size that leaves glibc's thresholds as they are.
@@ -167,7 +167,7 @@ fn has_room_beside() -> bool {
 
 /// Whether an operator has set a limit on address space, as a reason for a failure.
 pub(crate) fn is_address_space_limited() -> bool {
-    getrlimit(Resource::As).current.is_some()
+    [Resource::As, Resource::Data].into_iter().any(|resource| getrlimit(resource).current.is_some())
 }
 
 /// Reads the index of live sources that the flags say. None: it is built in, or there is none.

@@ -46,7 +46,7 @@ impl Shortage {
         let (what, next) = match self {
             Self::Descriptors => ("descriptors", "raise `ulimit -n` or `LimitNOFILE=`"),
             Self::AddressSpace if guests::is_address_space_limited() => {
-                ("address space", "raise `ulimit -v` or `LimitAS=`")
+                ("address space", "raise `ulimit -v`, `ulimit -d`, `LimitAS=` or `LimitDATA=`")
             }
             Self::AddressSpace => ("address space", "see `sysctl vm.overcommit_memory`"),
         };

@@ -72,11 +72,24 @@ fn little_address_space_leaves_room_for_another_guest() {
 #[test]
 fn too_little_address_space_is_an_error_with_advice() {
     let place = Place::new();
-    let mut shell = place.shell("ulimit -v 300000 && exec \"$PROGRAM\" \"$FILM\" \"$URL\"");
-    let output = shell.stderr(Stdio::piped()).output().expect("it can be run");
-    let said = stderr(&output);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.starts_with("error: cannot start the sandbox") && said.contains("`ulimit -v unlimited`"), "{said}");
+    for limit in ["ulimit -v", "ulimit -d"] {
+        let mut shell = place.shell(&format!("{limit} 200000 && exec \"$PROGRAM\" \"$FILM\" \"$URL\""));
+        let output = shell.stderr(Stdio::piped()).output().expect("it can be run");
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.starts_with("error: cannot start the sandbox") && said.contains(limit), "{said}");
+    }
+}
+
+#[test]
+fn what_is_set_aside_for_clients_is_no_data() {
+    let place = Place::new();
+    let mut shell = place.shell("ulimit -d 1000000 && exec \"$PROGRAM\" \"$FILM\" \"$URL\"");
+    shell.stderr(fs::File::create(place.at("said")).expect("a file can be made"));
+    let _server = place.serve(shell);
+    assert!(place.is_served());
+    let said = fs::read_to_string(place.at("said")).expect("it is there");
+    assert!(!said.contains(" clients at once instead of "), "{said}");
 }
 
 // ---- where it listens
