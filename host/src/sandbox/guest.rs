@@ -28,10 +28,10 @@ const BUILT_IN_PRECOMPILED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gu
 /// Bytes at the start of a slot that are zeroed when its client is gone, and stay mapped. The rest of the
 /// slot goes back to the system.
 ///
-/// As much as the built-in guest touches in an exchange: 16 KiB of stack, its data, and what its heap
-/// grows to (`guest/session/build.rs`, `guest/shell/src/heap.rs`). With 4 KiB less each client faults a
-/// page in again, 5 µs; with 32 KiB more each client costs 0.7 µs more.
-pub(crate) const KEPT_RESIDENT: usize = 32 << 10;
+/// As much as the built-in guest touches in an exchange: its stack, its data, and what its heap grows to
+/// (`guest/session/build.rs`, `guest/shell/src/heap.rs`). With 4 KiB less each client faults a page in
+/// again, 3 to 5 µs; with 32 KiB more each client costs 0.7 µs more.
+pub(crate) const KEPT_RESIDENT: usize = 20 << 10;
 
 /// Core instances and tables that one component may be made of. Ours has one core module and the small
 /// ones that the component model adds; guests with an adapted standard library have a few more.
