@@ -445,11 +445,13 @@ pub(crate) const CAPSULE_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) const LIVE_READ_BYTES: usize = 1 << 20;
 
 /// How long a live source rests between telling its viewers of something new, unless there is much of it.
-/// Five hundred viewers are then woken forty times a second and not for each write of an encoder.
-pub(crate) const LIVE_REST: Duration = Duration::from_millis(25);
+/// A viewer is then woken ten times a second and not for each write of an encoder: waking one costs as much as
+/// sending it 64 KiB. What comes after a longer silence is told at once.
+pub(crate) const LIVE_REST: Duration = Duration::from_millis(100);
 
-/// Bytes of a live source that viewers are told of at once, without a rest.
-pub(crate) const LIVE_UNSEEN: u64 = 1 << 20;
+/// Bytes of a live source that viewers are told of at once, without a rest: sending so much costs several times
+/// what waking a viewer does.
+pub(crate) const LIVE_UNSEEN: u64 = 256 << 10;
 
 /// The most that viewers are told of at once: what was just too little to be told, and one more read.
 pub(crate) const LIVE_STEP: u64 = LIVE_UNSEEN + LIVE_READ_BYTES as u64;
