@@ -4,6 +4,7 @@
 mod browser;
 mod chromium;
 mod container;
+mod cost;
 mod curl;
 mod downloads;
 mod embed;
