@@ -9,6 +9,7 @@
 
 mod load;
 mod machine;
+mod peers;
 mod plot;
 mod report;
 mod server;
@@ -21,9 +22,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use load::{Ends, Open, Wants, Work};
+use load::{Open, Wants, Work};
+use peers::{LogIs, Peer};
 use report::{Report, Sample};
-use server::{LogIs, Peer, Server};
+use server::Server;
 use workload::Workload;
 
 const HELP: &str = "Measures multiclient beside the servers that are installed.
@@ -155,16 +157,8 @@ fn peers(arguments: &Arguments, bench: &Bench) -> io::Result<(Vec<Peer>, Vec<Str
     if !arguments.ours.is_file() {
         return Err(io::Error::other(format!("{} is not there: build it first", arguments.ours.display())));
     }
-    let (mut peers, missing) = server::everybody(&arguments.ours);
-    peers.extend(arguments.also.iter().map(|(name, command)| Peer {
-        name: name.clone(),
-        label: format!("`{command}`"),
-        command: command.split_whitespace().map(str::to_owned).collect(),
-        config: None,
-        log: LogIs::Off,
-        ends: Ends::Whole,
-        able: true,
-    }));
+    let (mut peers, missing) = peers::everybody(&arguments.ours);
+    peers.extend(arguments.also.iter().map(|(name, command)| Peer::of(name, command)));
     if !arguments.only.is_empty() {
         peers.retain(|peer| peer.name.starts_with("ours") || arguments.only.contains(&peer.name));
     }

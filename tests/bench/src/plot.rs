@@ -22,6 +22,7 @@ const STYLES: &[(&str, &str, &str)] = &[
     ("nginx", "#15803d", "square"),
     ("lighttpd", "#1d4ed8", "diamond"),
     ("Apache", "#7e22ce", "triangle"),
+    ("no sandbox", "#0e7490", "circle"),
     ("FFmpeg", "#525252", "cross"),
 ];
 const OTHER: (&str, &str) = ("#525252", "cross");
@@ -123,7 +124,8 @@ fn lines(report: &Report, value: &str, x: &dyn Fn(Workload) -> Option<f64>) -> V
             whats.push(sample.what);
         }
     }
-    let peers = report.peers.iter().map(|(name, _)| name).filter(|name| !name.ends_with(", log"));
+    // A variant of a server would lie upon its line.
+    let peers = report.peers.iter().map(|(name, _)| name).filter(|name| !name.contains(','));
     let line = |name: &String| {
         let point = |what: &Workload| Some((x(*what)?, report.spread(*what, name, value)?.median));
         let points = whats.iter().filter_map(point).filter(|(x, y)| *x > 0.0 && y.is_finite() && *y > 0.0).collect();

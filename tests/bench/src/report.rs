@@ -28,6 +28,9 @@ pub(crate) struct Report {
 /// Who ratios are against.
 const YARDSTICK: &str = "nginx";
 
+/// Our HTTP code without its sandbox. It leads nothing: nobody could use it.
+const FLOOR: &str = "no sandbox";
+
 /// A line of the table.
 struct Row {
     work: &'static str,
@@ -50,24 +53,24 @@ enum Goal {
 }
 
 const ROWS: &[Row] = &[
-    row("new connection, `GET` 1 KiB, close: CPU µs (pinned)", Workload::Fresh, "cpu_us", Goal::Ratio(1.35, 1.0)),
-    row("the same, both with a log", Workload::Fresh, "cpu_us", Goal::RatioWithLog(1.35, 1.0)),
-    row("keep-alive `GET` 1 KiB, 32 connections: CPU µs", Workload::Kept, "cpu_us", Goal::Ratio(0.7, 0.5)),
-    row("the same, both with a log", Workload::Kept, "cpu_us", Goal::RatioWithLog(0.7, 0.5)),
-    row("64 KiB ranges, 8 connections: CPU µs", Workload::Range, "cpu_us", Goal::Ratio(1.0, 0.6)),
-    row("1 GiB to 1 client: CPU s per GB", Workload::Bulk(1), "cpu_s_per_gb", Goal::Ratio(1.0, 0.8)),
-    row("1 GiB to 8 clients: CPU s per GB", Workload::Bulk(8), "cpu_s_per_gb", Goal::Ratio(1.0, 0.8)),
+    row("new connection, `GET` 1 KiB, close: CPU µs (pinned)", Workload::Fresh, "cpu_us", Goal::Ratio(1.15, 1.0)),
+    row("the same, both with a log", Workload::Fresh, "cpu_us", Goal::RatioWithLog(1.15, 1.0)),
+    row("keep-alive `GET` 1 KiB, 32 connections: CPU µs", Workload::Kept, "cpu_us", Goal::Ratio(0.9, 0.65)),
+    row("the same, both with a log", Workload::Kept, "cpu_us", Goal::RatioWithLog(0.9, 0.65)),
+    row("64 KiB ranges, 8 connections: CPU µs", Workload::Range, "cpu_us", Goal::Ratio(1.0, 0.85)),
+    row("1 GiB to 1 client: CPU s per GB", Workload::Bulk(1), "cpu_s_per_gb", Goal::Ratio(1.05, 0.95)),
+    row("1 GiB to 8 clients: CPU s per GB", Workload::Bulk(8), "cpu_s_per_gb", Goal::Ratio(0.95, 0.8)),
     row(
         "first byte of a fresh connection (pinned): p50 µs",
         Workload::Fresh,
         "first_byte_p50_us",
-        Goal::Ratio(1.3, 1.0),
+        Goal::Ratio(1.1, 1.0),
     ),
     row(
         "first byte of a fresh connection (pinned): p99 µs",
         Workload::Fresh,
         "first_byte_p99_us",
-        Goal::Ratio(1.3, 1.0),
+        Goal::Ratio(1.15, 1.0),
     ),
     row(
         "stalled client of 1,000, to close: KiB",
@@ -79,16 +82,16 @@ const ROWS: &[Row] = &[
         "stalled client of 1,000, keep-alive: KiB",
         Workload::Held(Open::StalledKept, 1_000),
         "kib",
-        Goal::Absolute(40.0, 20.0),
+        Goal::Absolute(28.0, 20.0),
     ),
     row("silent client of 1,000: KiB", Workload::Held(Open::Silent, 1_000), "kib", Goal::Absolute(4.0, 2.0)),
     row(
         "first byte beside 1,000 stalled: p99 µs",
         Workload::Held(Open::Stalled, 1_000),
         "first_byte_p99_us",
-        Goal::Ratio(1.5, 1.0),
+        Goal::Ratio(1.2, 1.0),
     ),
-    row("start to first answer: ms", Workload::Start, "ms", Goal::Absolute(25.0, 8.0)),
+    row("start to first answer: ms", Workload::Start, "ms", Goal::Absolute(10.0, 8.0)),
     row("new connection beside 1 open: CPU µs (pinned)", Workload::Beside(1), "cpu_us", Goal::Flat(1.2, 1.1)),
     row("new connection beside 1,000 open: CPU µs (pinned)", Workload::Beside(1_000), "cpu_us", Goal::Flat(1.2, 1.1)),
     row("new connection beside 10,000 open: CPU µs (pinned)", Workload::Beside(10_000), "cpu_us", Goal::Flat(1.2, 1.1)),
@@ -173,8 +176,8 @@ impl Report {
         for fact in &self.facts {
             let _ = writeln!(text, "- {fact}");
         }
-        let _ = writeln!(text, "\n| work | {} | against | must | aim | |", shown.join(" | "));
-        let _ = writeln!(text, "| --- |{}", " ---: |".repeat(shown.len() + 3) + " --- |");
+        let _ = writeln!(text, "\n| work | {} | leads | against | must | aim | |", shown.join(" | "));
+        let _ = writeln!(text, "| --- |{}", " ---: |".repeat(shown.len()) + " --- |" + &" ---: |".repeat(3) + " --- |");
         for row in ROWS {
             let Some(line) = self.line(row, &shown) else { continue };
             let _ = writeln!(text, "{line}");
@@ -221,7 +224,15 @@ impl Report {
                 (if absolute { String::new() } else { reached.text(two) }, verdict)
             }
         };
-        Some(format!("| {} | {} | {against} | {must} | {aim} | {verdict} |", row.work, cells.join(" | ")))
+        let leads = self.leads(row, shown, name);
+        Some(format!("| {} | {} | {leads} | {against} | {must} | {aim} | {verdict} |", row.work, cells.join(" | ")))
+    }
+
+    /// Who has the least, of the servers that one could use.
+    fn leads<'a>(&self, row: &Row, shown: &[&'a str], name: impl Fn(&str) -> String) -> &'a str {
+        let median = |peer: &str| self.spread(row.what, &name(peer), row.value).map(|all| all.median);
+        let peers = shown.iter().filter(|peer| **peer != FLOOR).filter_map(|peer| Some((median(peer)?, *peer)));
+        peers.min_by(|(one, _), (other, _)| one.total_cmp(other)).map_or("", |(_, peer)| peer)
     }
 
     /// What has to be known to read the numbers right.
@@ -229,7 +240,8 @@ impl Report {
         let mut text = String::from(
             "*against* is our number divided by that of nginx in the same round; in the rows *new connection \
              beside*, our number divided by our own beside 1 open. *must* and *aim* are our targets for *against*, \
-             or for our number where *against* is empty; the last column says which of them is met. The load \
+             or for our number where *against* is empty; the last column says which of them is met. *leads* is the \
+             server with the least, *no sandbox* left aside: it is what remains of ours without the sandbox. The load \
              generator is a thread of the measuring program, which throws bodies away inside the kernel.",
         );
         let share = |sample: &Sample| sample.values.iter().find(|(name, _)| *name == "load_share").map(|found| found.1);

@@ -1,4 +1,4 @@
-//! The servers that are compared, and one start of one of them: its processes, what they have used, its end.
+//! One start of a server: its processes, what they have used, its end.
 //!
 //! Rule: a server is a command in the foreground, in control groups of its own where that is allowed, so
 //! that workers and forked children are counted too. Only processes that were started here are ended.
@@ -15,143 +15,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::load::{self, Ends, Meter};
-
-/// Somebody who takes part.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    pub(crate) name: String,
-    /// What it is, for the table's legend.
-    pub(crate) label: String,
-    /// The command, and a file that it wants, both with `{root}`, `{file}`, `{port}`, `{work}` and
-    /// `{config}` to be filled in.
-    pub(crate) command: Vec<String>,
-    pub(crate) config: Option<&'static str>,
-    pub(crate) log: LogIs,
-    pub(crate) ends: Ends,
-    /// Whether it takes a thousand clients and more, keeps connections, and knows ranges. What it does
-    /// not it is not asked for.
-    pub(crate) able: bool,
-}
-
-/// Whether a peer writes a line for each exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LogIs {
-    Off,
-    On,
-}
-
-const NGINX: &str = "daemon off; worker_processes 1; worker_rlimit_nofile 60000;
-pid {work}/nginx.pid; error_log {work}/error.log emerg;
-events { worker_connections 16384; }
-http {
-  {log}; sendfile on; tcp_nopush off; keepalive_requests 1000000;
-  client_body_temp_path {work}/a; proxy_temp_path {work}/b; fastcgi_temp_path {work}/c;
-  uwsgi_temp_path {work}/d; scgi_temp_path {work}/e;
-  server { listen 127.0.0.1:{port} backlog=4096; root {root}; }
-}
-";
-
-const LIGHTTPD: &str = r#"{log}
-server.document-root = "{root}"
-server.bind = "127.0.0.1"
-server.port = {port}
-server.errorlog = "{work}/error.log"
-server.max-fds = 60000
-server.max-connections = 20000
-server.listen-backlog = 4096
-server.max-keep-alive-requests = 1000000
-server.network-backend = "sendfile"
-server.upload-dirs = ( "{work}" )
-"#;
-
-const APACHE: &str = r"ServerName localhost
-PidFile {work}/httpd.pid
-DefaultRuntimeDir {work}
-Listen 127.0.0.1:{port}
-ListenBacklog 4096
-LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
-LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
-StartServers 2
-ServerLimit 128
-ThreadsPerChild 64
-MaxRequestWorkers 8192
-AsyncRequestWorkerFactor 16
-MaxConnectionsPerChild 0
-KeepAlive On
-MaxKeepAliveRequests 0
-KeepAliveTimeout 60
-EnableSendfile On
-LogLevel emerg
-ErrorLog {work}/error.log
-DocumentRoot {root}
-<Directory {root}>
-Require all granted
-</Directory>
-";
-
-/// Everybody who is installed, and who is not. Ours comes first.
-pub(crate) fn everybody(ours: &Path) -> (Vec<Peer>, Vec<String>) {
-    let words = |line: &str| -> Vec<String> { line.split(' ').map(str::to_owned).collect() };
-    let us = |name: &str, label: &str, log| {
-        let mut command = vec![ours.display().to_string()];
-        let format = if log == LogIs::On { "text" } else { "off" };
-        command.extend(words("{root} http://127.0.0.1:{port} --max-clients 20000 --max-exchanges 1000000 --log"));
-        command.push(format.to_owned());
-        Peer { name: name.into(), label: label.into(), command, config: None, log, ends: Ends::Whole, able: true }
-    };
-    let mut there = vec![
-        us("ours", "multiclient, a loop for each core, `--log off`", LogIs::Off),
-        us("ours, log", "the same with `--log text`, to a file", LogIs::On),
-    ];
-    let mut missing = Vec::new();
-    let mut peer = |program: &str, name: &str, label: &str, line: &str, config, log| match find(program) {
-        Some(path) => {
-            let mut command = vec![path.display().to_string()];
-            command.extend(words(line));
-            there.push(Peer {
-                name: name.into(),
-                label: label.into(),
-                command,
-                config,
-                log,
-                ends: Ends::Whole,
-                able: true,
-            });
-        }
-        None if log == LogIs::Off => missing.push(program.to_owned()),
-        None => {}
-    };
-    let line = "-p {work} -c {config} -e {work}/error.log";
-    peer("nginx", "nginx", "one worker, `sendfile on`, `access_log off`", line, Some(NGINX), LogIs::Off);
-    peer("nginx", "nginx, log", "the same with an access log, to a file", line, Some(NGINX), LogIs::On);
-    let line = "-D -f {config}";
-    peer("lighttpd", "lighttpd", "one process, `sendfile`, no access log", line, Some(LIGHTTPD), LogIs::Off);
-    let line = "-d {work} -f {config} -DFOREGROUND";
-    peer("apache2", "Apache", "event MPM, `EnableSendfile On`, no access log", line, Some(APACHE), LogIs::Off);
-    match find("http_multiclient") {
-        Some(path) => there.push(Peer {
-            name: "FFmpeg".into(),
-            label: "its example `http_multiclient`, a process for each client".into(),
-            command: vec![path.display().to_string(), "{file}".into(), "http://127.0.0.1:{port}".into()],
-            config: None,
-            log: LogIs::Off,
-            ends: Ends::AtFirstByte,
-            able: false,
-        }),
-        None => missing.push("http_multiclient (FFmpeg's example)".into()),
-    }
-    (there, missing)
-}
-
-/// A program by its name.
-fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // Servers are often where only the administrator's shell looks.
-    let mut folders: Vec<_> = std::env::split_paths(&path).collect();
-    folders.extend(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from));
-    folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
-}
+use crate::load::{self, Meter};
+use crate::peers::{LogIs, Peer};
 
 /// One start of a server. It ends with this.
 pub(crate) struct Server {
@@ -192,13 +57,14 @@ impl Server {
         let groups = if grouped { Groups::new() } else { Groups::default() };
         let log = match (peer.log, peer.name.as_str()) {
             (LogIs::On, _) => "access_log {work}/access.log",
-            (LogIs::Off, "nginx") => "access_log off",
+            (LogIs::Off, name) if name.starts_with("nginx") => "access_log off",
             (LogIs::Off, _) => "",
         };
         let fill = |text: &str| {
             text.replace("{log}", log)
                 .replace("{root}", &root.display().to_string())
                 .replace("{file}", &root.join(file).display().to_string())
+                .replace("{name}", file)
                 .replace("{port}", &port.to_string())
                 .replace("{work}", &work.path().display().to_string())
                 .replace("{config}", &work.path().join("config").display().to_string())
