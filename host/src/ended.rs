@@ -33,6 +33,8 @@ pub enum Ended {
     Breach(Breach),
     /// A source that was being sent could not be read to its promised end.
     SourceFailed(String),
+    /// TLS with the client failed.
+    TlsFailed(TlsFault),
     /// The server stopped and did not wait any longer.
     ShutDown,
     /// The client was disconnected right after it was accepted.
@@ -68,6 +70,26 @@ pub enum Rejection {
     PerAddress,
     /// Too many connections of its address had failed their guest not long ago.
     Faults,
+}
+
+/// Why TLS with a client failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsFault {
+    /// What it sent is something else, as HTTP without TLS.
+    NotTls,
+    /// It has no version, cipher or signature in common with the server.
+    Incompatible,
+    /// It wants none of the protocols that are spoken here (ALPN).
+    Protocol,
+    /// It gave up with this alert (RFC 8446, section 6.2): it does not trust the certificate, say.
+    Alert(u8),
+    /// It broke a rule of TLS, or what it sent was changed on the way.
+    Invalid,
+    /// It left in the middle of the handshake.
+    Left,
+    /// It was the slowest of too many handshakes at once.
+    Handshakes,
 }
 
 /// A limit that a guest or its client exceeded.
@@ -174,7 +196,7 @@ impl Closed {
 
 impl Ended {
     /// All that [`kind`](Self::kind) can be.
-    pub(crate) const KINDS: [&str; 11] = [
+    pub(crate) const KINDS: [&str; 12] = [
         "finished",
         "disconnected",
         "timed-out",
@@ -182,6 +204,7 @@ impl Ended {
         "trapped",
         "contract-breach",
         "source-failed",
+        "tls-failed",
         "shut-down",
         "rejected",
         "displaced",
@@ -198,6 +221,7 @@ impl Ended {
             Self::Trapped { .. } => "trapped",
             Self::Breach(_) => "contract-breach",
             Self::SourceFailed(_) => "source-failed",
+            Self::TlsFailed(_) => "tls-failed",
             Self::ShutDown => "shut-down",
             Self::Rejected(_) => "rejected",
             Self::Displaced => "displaced",
@@ -232,6 +256,15 @@ impl Ended {
                 Breach::LongSend(_) => "max-send",
                 Breach::NothingOpen => "nothing-open",
                 Breach::OutsideWindow => "outside-window",
+            },
+            Self::TlsFailed(fault) => match fault {
+                TlsFault::NotTls => "not-tls",
+                TlsFault::Incompatible => "incompatible",
+                TlsFault::Protocol => "protocol",
+                TlsFault::Alert(_) => "alert",
+                TlsFault::Invalid => "invalid",
+                TlsFault::Left => "left",
+                TlsFault::Handshakes => "handshakes",
             },
             Self::Rejected(reason) => match reason {
                 Rejection::MaxClients => "max-clients",
@@ -271,6 +304,7 @@ impl fmt::Display for Ended {
             Self::Trapped { message, backtrace } => write!(f, "trapped: {message}{}", In(backtrace)),
             Self::Breach(breach) => write!(f, "contract breach: {breach}"),
             Self::SourceFailed(how) => write!(f, "source failed: {how}"),
+            Self::TlsFailed(fault) => write!(f, "TLS failed: {fault}"),
             Self::ShutDown => f.write_str("shut down"),
             Self::Rejected(reason) => write!(f, "rejected: {reason}"),
             Self::Displaced => f.write_str("displaced: the server is full, and it was silent longest"),
@@ -323,6 +357,41 @@ impl fmt::Display for Rejection {
             Self::Faults => "too many failed guests of its address",
         })
     }
+}
+
+impl fmt::Display for TlsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotTls => f.write_str("the client does not speak TLS"),
+            Self::Incompatible => f.write_str("no version, cipher or signature in common"),
+            Self::Protocol => f.write_str("the client wants another protocol than http/1.1"),
+            Self::Alert(alert) => match alert_name(*alert) {
+                Some(name) => write!(f, "the client sent alert {alert}, {name}"),
+                None => write!(f, "the client sent alert {alert}"),
+            },
+            Self::Invalid => f.write_str("the client broke the protocol"),
+            Self::Left => f.write_str("the client left in the middle of the handshake"),
+            Self::Handshakes => f.write_str("too many handshakes at once, and it took longest"),
+        }
+    }
+}
+
+impl std::error::Error for TlsFault {}
+
+/// The names of those alerts by which clients say what they have against a server.
+fn alert_name(alert: u8) -> Option<&'static str> {
+    Some(match alert {
+        40 => "handshake_failure",
+        42 => "bad_certificate",
+        43 => "unsupported_certificate",
+        44 => "certificate_revoked",
+        45 => "certificate_expired",
+        46 => "certificate_unknown",
+        48 => "unknown_ca",
+        70 => "protocol_version",
+        90 => "user_canceled",
+        _ => return None,
+    })
 }
 
 impl fmt::Display for Limit {

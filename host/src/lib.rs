@@ -58,6 +58,7 @@
 //! - `compile` (default): custom guests, compiled at run time. Without it the compiler is neither built nor
 //!   linked, and the built-in guest is the only one.
 //! - `wasi` (default): an empty WASI for custom guests with a standard library.
+//! - `tls`: listeners with TLS; see [`Tls`](https://docs.rs/multiclient/latest/multiclient/struct.Tls.html).
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("multiclient uses epoll, sendfile and openat2: it builds for Linux only");
@@ -77,6 +78,7 @@ mod settings;
 mod socket;
 mod sources;
 mod sync;
+mod tls;
 
 // For `benches/`, and no promise to anybody.
 #[doc(hidden)]
@@ -97,7 +99,7 @@ pub mod isolation_testing {
 }
 
 pub use contract::{Entry, Refusal};
-pub use ended::{Breach, Closed, Ended, Limit, Rejection, Timeout};
+pub use ended::{Breach, Closed, Ended, Limit, Rejection, Timeout, TlsFault};
 pub use journal::{Exchange, Journal};
 pub use limits::Limits;
 pub use record::capsule::{Capsule, CapsuleError};
@@ -114,3 +116,5 @@ pub use serve::server::{Running, Server};
 pub use serve::shared::OtherLimits;
 pub use settings::Settings;
 pub use sources::{Content, Join, Live, LiveStream, Named, Publisher, SourceError, Sources};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsError};

@@ -490,6 +490,35 @@ pub(crate) const OPEN_FILES_KEPT: Duration = Duration::from_millis(100);
 /// may get what was there this long ago.
 pub(crate) const OPEN_FILE_CHECK: Duration = Duration::from_millis(10);
 
+/// Bytes in one TLS record: what the protocol allows (RFC 8446, section 5.1), as all servers use for large responses.
+pub(crate) const TLS_RECORD_BYTES: usize = 16 << 10;
+
+/// Bytes of such a record on the wire at most: its header, and what encryption may add in TLS 1.2. A message of the
+/// handshake that needs more is refused; the largest that clients send has 2 KiB.
+pub(crate) const TLS_WIRE_BYTES: usize = 5 + TLS_RECORD_BYTES + 2_048;
+
+/// Records that are made and handed to the kernel at once. What it does not take stays with the client until it does:
+/// at most so many of them, for each client that reads more slowly than it is sent to.
+pub(crate) const TLS_RECORDS: usize = 4;
+
+/// What encryption adds to a record at most, with a little for messages that go before it.
+pub(crate) const TLS_OVERHEAD: usize = 256;
+
+/// TLS handshakes that are under way on one loop at once. Each holds some KiB. For one more, the one that has taken
+/// longest is given up: an honest one takes two round trips, so this is enough for a thousand in a second.
+pub(crate) const HANDSHAKES: usize = 256;
+
+/// How long a client that has made its handshake when a drain begins may take to ask for something.
+pub(crate) const FIRST_WORDS: Duration = Duration::from_secs(1);
+
+/// Certificates of a server. Each new connection looks through them for the name that it asks for.
+#[cfg(feature = "tls")]
+pub(crate) const CERTIFICATES: usize = 64;
+
+/// Bytes of a file with certificates or with a key. A chain has some KiB.
+#[cfg(feature = "tls")]
+pub(crate) const PEM_BYTES: u64 = 1 << 20;
+
 /// How long clients that are cut off may take to notice. Only a guest that is computing takes any time.
 pub(crate) const CUT: Duration = Duration::from_secs(2);
 

@@ -16,6 +16,7 @@ use multiclient::Engine;
 use multiclient_isolate::Claim;
 
 use crate::address::Address;
+use crate::listening::Listening;
 use crate::privileges::Account;
 use crate::values::{
     Bound, bytes, count_or_unlimited, header, memory_or_unlimited, rate_or_unlimited, size, time, time_or_zero, visible,
@@ -171,11 +172,12 @@ pub(crate) struct Serve {
     /// Listen on PORT, :PORT, HOST:PORT or unix:PATH [default: 8080]
     ///
     /// `PORT` accepts connections from this machine only, `:PORT` on all IPv4 addresses. Port 0 picks a free
-    /// port. `unix:PATH,mode=660,owner=NAME,group=NAME` sets the permissions of the socket. `systemd:` uses the
-    /// sockets of the service's socket unit.
+    /// port. `https://HOST:PORT` speaks TLS, with `--cert` and `--key` or with `--self-signed`.
+    /// `unix:PATH,mode=660,owner=NAME,group=NAME` sets the permissions of the socket. `systemd:` uses the
+    /// sockets of the service's socket unit. The word `tls` after any address, as in `'systemd: tls'`, adds TLS.
     #[arg(value_name = "URL", default_value = "127.0.0.1:8080", hide_default_value = true)]
-    #[arg(value_parser = Address::parse)]
-    url: Address,
+    #[arg(value_parser = Listening::parse)]
+    url: Listening,
 
     #[command(flatten, next_help_heading = "Content")]
     pub(crate) content: ContentFlags,
@@ -192,6 +194,9 @@ pub(crate) struct Serve {
     #[command(flatten, next_help_heading = "Sandbox")]
     pub(crate) sandbox: SandboxFlags,
 
+    #[command(flatten, next_help_heading = "TLS")]
+    pub(crate) tls: TlsFlags,
+
     #[command(flatten, next_help_heading = "Operation")]
     pub(crate) operation: OperationFlags,
 }
@@ -201,7 +206,7 @@ impl Serve {
         Path::new(self.source.as_ref().expect("clap demands a source where there is no other command"))
     }
 
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = &Address> {
+    pub(crate) fn listening(&self) -> impl Iterator<Item = &Listening> {
         std::iter::once(&self.url).chain(&self.operation.listen)
     }
 }
@@ -388,9 +393,9 @@ pub(crate) struct GuestFlags {
 
 #[derive(Debug, Args)]
 pub(crate) struct SandboxFlags {
-    /// Reload the `--guest` file for new clients when it changes
+    /// Reload the files of `--guest`, `--cert` and `--key` for new clients when they change
     ///
-    /// SIGHUP reloads it at once. With `--walls strict`, the guest is never reloaded.
+    /// SIGHUP reloads them at once. With `--walls strict`, the guest is never reloaded.
     #[arg(long)]
     pub(crate) watch: bool,
 
@@ -419,12 +424,37 @@ pub(crate) struct SandboxFlags {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct TlsFlags {
+    /// Certificate chain of `https://` addresses, a PEM file (repeatable)
+    ///
+    /// The first certificate in the file is the server's own; those that lead to a root follow it. With several
+    /// files, a client gets the first certificate that holds for the name that it asks for (SNI), or else the first of
+    /// all. SIGHUP reads all files again; `--watch` does when one changes. In the environment variable, `;` separates
+    /// files.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_delimiter = ';')]
+    pub(crate) cert: Vec<PathBuf>,
+
+    /// Private key of the `--cert` at the same place, an unencrypted PEM file (repeatable)
+    ///
+    /// The server reads it before it changes to `--user`. To be read again later, it must be readable for that user.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, value_delimiter = ';')]
+    pub(crate) key: Vec<PathBuf>,
+
+    /// Make a certificate in memory, and print its fingerprint
+    ///
+    /// It is valid for a year, for `localhost`, the name of this machine and the addresses of the server. Clients warn
+    /// of it, unless they are told to trust it. For trying TLS out.
+    #[arg(long)]
+    pub(crate) self_signed: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct OperationFlags {
     /// Also listen on this address (repeatable)
     ///
     /// In the environment variable, `;` separates addresses.
-    #[arg(long, value_name = "URL", value_parser = Address::parse, value_delimiter = ';')]
-    listen: Vec<Address>,
+    #[arg(long, value_name = "URL", value_parser = Listening::parse, value_delimiter = ';')]
+    listen: Vec<Listening>,
 
     /// Accept a TCP connection only when its client has sent data, or after this long
     ///
@@ -719,7 +749,8 @@ mod tests {
     #[test]
     fn several_addresses_are_given_one_by_one_or_in_a_list() {
         let flags = serve(&["a", "0", "--listen", "9000;unix:m.sock,mode=660", "--listen", ":9001"]);
-        let urls: Vec<_> = flags.expect("it is right").addresses().map(ToString::to_string).collect();
+        let urls: Vec<_> =
+            flags.expect("it is right").listening().map(|listening| listening.address.to_string()).collect();
         assert_eq!(urls, ["0", "9000", "unix:m.sock", ":9001"]);
     }
 }

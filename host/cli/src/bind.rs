@@ -12,11 +12,12 @@ use socket2::SockRef;
 use crate::address::{Address, TcpAddress};
 use crate::args::Serve;
 use crate::failure::Failure;
+use crate::listening::{Encryption, Listening};
 
 /// What is listened on.
 #[derive(Default)]
 pub(crate) struct Bound {
-    pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) listeners: Vec<(OwnedFd, Encryption)>,
     pub(crate) unix_paths: UnixPaths,
     /// Addresses that a name stands for and that this machine does not have.
     pub(crate) missing: Vec<SocketAddr>,
@@ -44,26 +45,28 @@ impl Drop for UnixPaths {
 /// Listens on all addresses of the command line.
 pub(crate) fn bind(serve: &Serve) -> Result<Bound, Failure> {
     let mut bound = Bound::default();
-    for address in serve.addresses() {
+    for Listening { address, encryption } in serve.listening() {
+        let mut listeners = Vec::new();
         let listened = match address {
             Address::Unix(unix) => listen::unix(&unix.path, unix.access).map(|listener| {
                 bound.unix_paths.0.push(unix.path.clone());
-                bound.listeners.push(listener);
+                listeners.push(listener);
             }),
             Address::Passed => match listen::passed() {
                 Ok(passed) if passed.is_empty() => return Err(Failure::nothing_passed()),
-                passed => passed.map(|passed| bound.listeners.extend(passed)),
+                passed => passed.map(|passed| listeners.extend(passed)),
             },
-            Address::Tcp(tcp) => bind_tcp(tcp).and_then(|(listeners, missing)| {
-                for listener in &listeners {
+            Address::Tcp(tcp) => bind_tcp(tcp).and_then(|(tcp, missing)| {
+                for listener in &tcp {
                     listen::defer_accept(listener, serve.operation.defer_accept)?;
                 }
-                bound.listeners.extend(listeners);
+                listeners.extend(tcp);
                 bound.missing.extend(missing);
                 Ok(())
             }),
         };
         listened.map_err(|error| Failure::bind(address, &error, serve.source()))?;
+        bound.listeners.extend(listeners.into_iter().map(|listener| (listener, *encryption)));
     }
     Ok(bound)
 }

@@ -3,9 +3,11 @@
 mod address;
 mod args;
 mod bind;
+mod certificates;
 mod commands;
 mod failure;
 mod guests;
+mod listening;
 mod log_file;
 mod options;
 mod output;
@@ -19,6 +21,7 @@ mod signals;
 mod startup;
 mod values;
 mod walls;
+mod watched;
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -7,14 +7,16 @@ use multiclient::{Capsules, Grant, Join, Limits, Live, Settings, Sources};
 
 use crate::args::{Allow, GuestFlags, JoinAt, LogFormat, Serve, Walls};
 use crate::failure::Failure;
+use crate::listening::Encryption;
 
 /// Refuses flags that do not go together. Variables can set a flag to false, which then needs no other.
 pub(crate) fn check(serve: &Serve) -> Result<(), Failure> {
     let (sandbox, operation) = (&serve.sandbox, &serve.operation);
-    if sandbox.watch && serve.guest.guest.is_none() {
-        return Err(Failure::usage("--watch requires --guest FILE"));
+    check_tls(serve)?;
+    if sandbox.watch && serve.guest.guest.is_none() && serve.tls.cert.is_empty() {
+        return Err(Failure::usage("--watch requires --guest FILE or --cert FILE"));
     }
-    if sandbox.watch && sandbox.walls == Walls::Strict {
+    if sandbox.watch && serve.guest.guest.is_some() && sandbox.walls == Walls::Strict {
         let failure = Failure::usage("--watch and --walls strict contradict each other");
         return Err(failure.next("`--walls auto` leaves out the wall that forbids to load another guest"));
     }
@@ -25,6 +27,25 @@ pub(crate) fn check(serve: &Serve) -> Result<(), Failure> {
         return Err(Failure::usage("--log-file and --log off contradict each other"));
     }
     Ok(())
+}
+
+fn check_tls(serve: &Serve) -> Result<(), Failure> {
+    let tls = &serve.tls;
+    if tls.cert.len() != tls.key.len() {
+        return Err(Failure::usage("--cert and --key come in pairs: the first key belongs to the first certificate"));
+    }
+    if tls.self_signed && !tls.cert.is_empty() {
+        return Err(Failure::usage("--self-signed and --cert contradict each other"));
+    }
+    let is_wanted = serve.listening().any(|listening| listening.encryption == Encryption::Tls);
+    let is_given = tls.self_signed || !tls.cert.is_empty();
+    match (is_wanted, is_given) {
+        (true, false) => Err(Failure::usage("an `https://` address requires --cert FILE and --key FILE")
+            .next("to try it without certificate, add `--self-signed`")),
+        (false, true) => Err(Failure::usage("--cert and --self-signed require an `https://` address")
+            .next("listen on `https://127.0.0.1:8443`, say")),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn limits(serve: &Serve) -> Limits {
@@ -148,7 +169,7 @@ mod tests {
     fn the_defaults_are_those_of_the_library() {
         assert_eq!(limits(&serve(&["a"])), Limits::default());
         assert_eq!(live(&serve(&["a"])), Live::default());
-        let urls: Vec<_> = serve(&["a"]).addresses().map(ToString::to_string).collect();
+        let urls: Vec<_> = serve(&["a"]).listening().map(|listening| listening.address.to_string()).collect();
         assert_eq!(urls, ["127.0.0.1:8080"]);
     }
 
@@ -158,6 +179,10 @@ mod tests {
             (&["a", "--watch"][..], "--guest"),
             (&["a", "--watch", "--guest", "g", "--walls", "strict"], "--walls strict"),
             (&["a", "--record"], "--capsules"),
+            (&["a", "https://:8443"], "--self-signed"),
+            (&["a", "--self-signed"], "https://"),
+            (&["a", "--listen", "0 tls", "--cert", "a"], "--key"),
+            (&["a", "https://:0", "--cert", "a", "--key", "b", "--self-signed"], "--cert"),
             (&["a", "--capsule-secrets"], "--capsules"),
             (&["a", "--log-file", "log", "--log", "off"], "--log-file"),
         ] {
@@ -166,5 +191,6 @@ mod tests {
             assert!(failure.to_string().contains(missing), "{failure}");
         }
         assert!(check(&serve(&["a", "--capsules", "b", "--record"])).is_ok());
+        assert!(check(&serve(&["a", "https://:0", "--cert", "a", "--key", "b", "--watch"])).is_ok());
     }
 }

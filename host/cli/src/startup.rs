@@ -6,14 +6,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
 
 use multiclient::journal::Size;
-use multiclient::{Inspection, Limits, Running, Sources};
+use multiclient::{Inspection, Limits, Running, Sources, Tls};
 use multiclient_walls::Report;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::address::Address;
 use crate::args::Serve;
+use crate::certificates;
 use crate::guests;
+use crate::listening::{Encryption, Listening};
 use crate::output::report;
 use crate::reach::{self, Colours};
 
@@ -64,6 +66,7 @@ pub(crate) struct Introduction {
     /// Where it listens, a line for each.
     open: Vec<String>,
     qr: Option<String>,
+    tls: Option<String>,
 }
 
 impl Introduction {
@@ -88,27 +91,40 @@ impl Introduction {
             limits.cpu.as_millis(),
             limits.max_clients
         );
-        Self { source, guest, limits, path, open: Vec::new(), qr: None }
+        Self { source, guest, limits, path, open: Vec::new(), qr: None, tls: None }
     }
 
     /// With the addresses under which others reach the server. Finding them takes sockets, so this comes before
     /// the last wall.
-    pub(crate) fn reached_at(mut self, server: &Running, serve: &Serve) -> Self {
+    ///
+    /// `encryption`: how clients speak on each TCP listener.
+    pub(crate) fn reached_at(mut self, server: &Running, serve: &Serve, encryption: &[Encryption]) -> Self {
         let mut shared = None;
-        for &address in server.addresses() {
-            let open = opened(address);
-            shared = shared.or_else(|| open.iter().find(|(address, _)| !address.ip().is_loopback()).map(|open| open.0));
-            let lines = open.iter().map(|(address, who)| format!("open     {}     {who}", self.url(*address)));
-            self.open.extend(lines.collect::<Vec<_>>());
+        for (&address, encryption) in server.addresses().iter().zip(encryption) {
+            for (address, who) in opened(address, *encryption) {
+                let url = self.url(address, *encryption);
+                self.open.push(format!("open     {url}     {who}"));
+                if !address.ip().is_loopback() {
+                    shared.get_or_insert(url);
+                }
+            }
         }
-        for address in serve.addresses() {
+        for Listening { address, encryption } in serve.listening() {
+            let tls = if *encryption == Encryption::Tls { " tls" } else { "" };
             match address {
-                Address::Unix(_) => self.open.push(format!("open     {address}")),
-                Address::Passed => self.open.push(format!("open     {address}     the sockets of its socket unit")),
+                Address::Unix(_) => self.open.push(format!("open     {address}{tls}")),
+                Address::Passed => {
+                    self.open.push(format!("open     {address}{tls}     the sockets of its socket unit"))
+                }
                 Address::Tcp(_) => {}
             }
         }
         self.qr = serve.operation.qr.then(|| self.qr_code(shared));
+        self
+    }
+
+    pub(crate) fn with_tls(mut self, serve: &Serve, tls: Option<&Tls>) -> Self {
+        self.tls = tls.map(|tls| certificates::line(serve, tls));
         self
     }
 
@@ -117,6 +133,9 @@ impl Introduction {
         report(format_args!("source   {}", self.source));
         for open in &self.open {
             report(format_args!("{open}"));
+        }
+        if let Some(tls) = &self.tls {
+            report(format_args!("{tls}"));
         }
         report(format_args!("guest    {}", self.guest));
         report(format_args!("limits   {}", self.limits));
@@ -127,16 +146,15 @@ impl Introduction {
         report(format_args!("ready    in {} ms   Ctrl-C drains", began.elapsed().as_millis()));
     }
 
-    fn url(&self, address: SocketAddr) -> String {
-        format!("http://{address}/{}", self.path)
+    fn url(&self, address: SocketAddr, encryption: Encryption) -> String {
+        format!("{}://{address}/{}", encryption.scheme(), self.path)
     }
 
-    fn qr_code(&self, shared: Option<SocketAddr>) -> String {
-        let Some(address) = shared else {
+    fn qr_code(&self, shared: Option<String>) -> String {
+        let Some(url) = shared else {
             return "note     no QR code: only this machine can connect\n  listen on `:PORT`".to_owned();
         };
         let colours = if io::stderr().is_terminal() { Colours::Terminal } else { Colours::Text };
-        let url = self.url(address);
         match reach::qr_code(&url, colours) {
             Some(code) => format!("\n{code}\n{url}\n"),
             None => "note     no QR code: the URL is too long for one".to_owned(),
@@ -145,7 +163,7 @@ impl Introduction {
 }
 
 /// The addresses that a listener is open under, and to whom.
-fn opened(listener: SocketAddr) -> Vec<(SocketAddr, String)> {
+fn opened(listener: SocketAddr, encryption: Encryption) -> Vec<(SocketAddr, String)> {
     if listener.ip().is_unspecified() {
         let who = |address: &SocketAddr| match address.ip().is_loopback() {
             true => "this machine".to_owned(),
@@ -154,7 +172,7 @@ fn opened(listener: SocketAddr) -> Vec<(SocketAddr, String)> {
         return reach::addresses(listener).into_iter().map(|address| (address, who(&address))).collect();
     }
     let who = match listener.ip().is_loopback() {
-        true => format!("this machine only; share with :{}", listener.port()),
+        true => format!("this machine only; share with {}:{}", encryption.prefix(), listener.port()),
         false => "everybody who can reach this address".to_owned(),
     };
     vec![(listener, who)]

@@ -28,6 +28,9 @@ pub(crate) fn plan(flags: &Serve, sources: &Sources, unix_paths: &UnixPaths) -> 
     if let Some(file) = &flags.operation.log_file {
         plan = plan.appends_to(file);
     }
+    for file in flags.tls.cert.iter().chain(&flags.tls.key) {
+        plan = plan.reads(file);
+    }
     if let Some(file) = reloaded_guest(flags) {
         plan = plan.reads(file).loads_code("SIGHUP loads the `--guest` file again; `--walls strict` forbids it");
     }

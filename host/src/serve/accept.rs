@@ -15,6 +15,7 @@ use crate::ended::{Closed, Ended};
 use crate::limits::{ACCEPT_REST, ACCEPTS_AT_STOP, ACCEPTS_IN_A_ROW, Limits};
 use crate::sandbox::slow_lane::SlowLane;
 use crate::serve::client::Client;
+use crate::serve::greeting::Greeting;
 use crate::serve::shared::{Shared, Stop};
 use crate::serve::silent::Silent;
 use crate::socket::Socket;
@@ -26,6 +27,7 @@ pub(crate) struct Acceptor {
     pub(crate) slow_lane: Arc<SlowLane>,
     pub(crate) silent: Arc<Silent>,
     pub(crate) stop: watch::Receiver<Stop>,
+    pub(crate) greeting: Option<Arc<Greeting>>,
 }
 
 /// What came of an attempt to accept.
@@ -71,7 +73,7 @@ impl Acceptor {
     }
 
     async fn admit(&self, socket: OwnedFd, peer: Option<SocketAddr>) {
-        let Self { shared, slow_lane, silent, stop, .. } = self;
+        let Self { shared, slow_lane, silent, stop, greeting, .. } = self;
         let number = shared.next_number();
         match shared.admissions.admit(peer, &shared.limits).await {
             Ok(admission) => {
@@ -84,6 +86,7 @@ impl Acceptor {
                     slow_lane: Arc::clone(slow_lane),
                     silent: Arc::clone(silent),
                     stop: stop.clone(),
+                    greeting: greeting.clone(),
                 };
                 tokio::spawn(client.serve());
             }

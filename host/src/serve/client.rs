@@ -9,20 +9,22 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::admission::Admission;
 use super::buffer::with_buffer;
 use super::failed::lost;
+use super::greeting::Greeting;
 use super::pace::Pace;
 use super::reports::Reports;
 use super::shared::{Shared, Stop};
 use super::silent::{Holds, Silent};
+use super::untold::Untold;
 use super::wait::until;
 use crate::budget::{Charge, Exhausted};
 use crate::contract::{Event, Facts, Found, Phase, Portion};
 use crate::ended::{Breach, Closed, Ended, Limit, Timeout};
-use crate::limits::{LIST_TIME, OPEN_TIME, RESERVE_TIMEOUT, TURN_TIME};
+use crate::limits::{FIRST_WORDS, LIST_TIME, OPEN_TIME, RESERVE_TIMEOUT, TURN_TIME};
 use crate::protection::Protection;
 use crate::record::recording::Recording;
 use crate::sandbox::instance::{self, Place, Sandbox, Spent};
@@ -43,13 +45,26 @@ pub(crate) struct Client {
     pub(crate) slow_lane: Arc<SlowLane>,
     pub(crate) silent: Arc<Silent>,
     pub(crate) stop: watch::Receiver<Stop>,
+    /// What comes before its first words. None: nothing.
+    pub(crate) greeting: Option<Arc<Greeting>>,
 }
 
 impl Client {
     /// Serves the client, and tells the journal when its connection is closed.
-    pub(crate) async fn serve(self) {
+    pub(crate) async fn serve(mut self) {
         let accepted = Instant::now();
-        let untold = Untold::new(&self);
+        let mut untold = Untold::new(self.number, self.peer, &self.shared);
+        if let Some(greeting) = self.greeting.take() {
+            let greeted = Box::pin(self.greet(&greeting, accepted)).await;
+            untold.peer = self.peer;
+            if let Err(ended) = greeted {
+                // Before it is told of: whoever reads of it finds the place free.
+                let client = self.number;
+                drop(self);
+                let closed = Closed { duration: accepted.elapsed(), ..Closed::new(client, untold.peer, ended) };
+                return untold.tell(closed, None);
+            }
+        }
         let mut connection = Connection::new(self, accepted);
         // A client that says nothing costs the wait for its first bytes. What comes after that takes more,
         // and is made when they have come.
@@ -77,37 +92,6 @@ impl Client {
             ..Closed::new(untold.client, untold.peer, Ended::Finished)
         };
         untold.tell(closed, recording);
-    }
-}
-
-/// A client whose end was not told yet. Where serving it panics, or it is dropped with its loop, that is told
-/// too.
-struct Untold {
-    client: u64,
-    peer: Option<SocketAddr>,
-    /// None: it was told.
-    shared: Option<Arc<Shared>>,
-}
-
-impl Untold {
-    fn new(client: &Client) -> Self {
-        Self { client: client.number, peer: client.peer, shared: Some(Arc::clone(&client.shared)) }
-    }
-
-    fn tell(mut self, closed: Closed, recording: Option<Box<Recording>>) {
-        if let Some(shared) = self.shared.take() {
-            shared.closed(closed, recording);
-        }
-    }
-}
-
-impl Drop for Untold {
-    fn drop(&mut self) {
-        if let Some(shared) = self.shared.take() {
-            let panics = std::thread::panicking();
-            let ended = if panics { Ended::HostFault("it panicked".into()) } else { Ended::ShutDown };
-            shared.closed(Closed::new(self.client, self.peer, ended), None);
-        }
     }
 }
 
@@ -308,8 +292,16 @@ impl Connection {
                 Stopping::No if stops => (self.stopping, self.unread) = (Stopping::LastCall, true),
                 Stopping::LastCall => {
                     self.stopping = Stopping::Told;
-                    // A client that has said nothing so far loses nothing.
-                    return if self.sandbox.is_some() { self.advance(&Event::Stopping) } else { Err(Ended::Finished) };
+                    if self.sandbox.is_some() {
+                        return self.advance(&Event::Stopping);
+                    }
+                    // A client that has said nothing so far loses nothing, unless it has just made a handshake.
+                    if !self.client.socket.is_secure() {
+                        return Err(Ended::Finished);
+                    }
+                    let waited = timeout(FIRST_WORDS, self.wait_for_bytes(asking)).await;
+                    waited.map_err(|_| Ended::Finished)??;
+                    self.stopping = Stopping::LastCall;
                 }
                 Stopping::No | Stopping::Told => self.wait_for_bytes(asking).await?,
             }
@@ -331,7 +323,7 @@ impl Connection {
             Ok(Moved::Bytes(count)) => {
                 // A buffer that is not full has emptied the socket: another attempt now would only
                 // be told so.
-                self.unread = count == buffer.len();
+                self.unread = self.client.socket.may_have_more(count, buffer.len());
                 self.heard(count)?;
                 self.advance(&Event::Received(Cow::Borrowed(&buffer[..count]))).map(Some)
             }

@@ -15,7 +15,7 @@ use crate::contract::Refusal;
 use crate::ended::{Breach, Ended, Timeout};
 use crate::limits::DISK_PASS_BYTES;
 use crate::socket::Moved;
-use crate::sources::{Asked, Looked, Owner, Passing};
+use crate::sources::{Asked, Looked, Owner, Passing, Reading};
 
 impl Connection {
     /// Passes some of the open source that is not in memory.
@@ -28,6 +28,17 @@ impl Connection {
         let passed = self.client.shared.sources.pass_from_disk(owner, passing);
         match self.wait_for_disk(passed).await? {
             Ok(moved) => Ok(moved),
+            Err(_) => Err(Ended::SourceFailed("no thread is there to read it".into())),
+        }
+    }
+
+    /// Reads some of the open source that is not in memory.
+    pub(super) async fn read_from_disk(&mut self, offset: u64, count: usize) -> Result<io::Result<Vec<u8>>, Ended> {
+        let source = self.source.as_ref().ok_or(Ended::Breach(Breach::NothingOpen))?;
+        let reading = Reading { content: Arc::clone(&source.content), offset, count };
+        let read = self.client.shared.sources.read_from_disk(self.owner(), reading);
+        match self.wait_for_disk(read).await? {
+            Ok(read) => Ok(read),
             Err(_) => Err(Ended::SourceFailed("no thread is there to read it".into())),
         }
     }

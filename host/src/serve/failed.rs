@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::ended::{Ended, Limit};
+use crate::socket::fault_of;
 use crate::sources::Lost;
 
 impl From<Lost> for Ended {
@@ -19,10 +20,14 @@ impl From<Lost> for Ended {
 pub(super) fn lost(error: &io::Error) -> Ended {
     use io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkUnreachable, NotConnected, TimedOut,
+        UnexpectedEof,
     };
+    if let Some(fault) = fault_of(error) {
+        return Ended::TlsFailed(fault);
+    }
     match error.kind() {
         BrokenPipe | ConnectionAborted | ConnectionReset | HostUnreachable | NetworkUnreachable | NotConnected
-        | TimedOut => Ended::Disconnected,
+        | TimedOut | UnexpectedEof => Ended::Disconnected,
         _ => Ended::HostFault(format!("a socket fails: {error}")),
     }
 }

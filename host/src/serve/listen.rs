@@ -15,6 +15,29 @@ use rustix::net::sockopt;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::limits::BACKLOG;
+use crate::tls::Tls;
+
+/// A socket that listens, and how its clients speak: without more, as they come.
+#[derive(Debug)]
+pub struct Listener {
+    pub(crate) socket: OwnedFd,
+    pub(crate) tls: Option<Tls>,
+}
+
+impl From<OwnedFd> for Listener {
+    fn from(socket: OwnedFd) -> Self {
+        Self { socket, tls: None }
+    }
+}
+
+impl Listener {
+    /// Speaks TLS with its clients. The handshake is made before a client has an instance, and guests do not see it.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: &Tls) -> Self {
+        self.tls = Some(tls.clone());
+        self
+    }
+}
 
 /// Listens on an address of this machine; port 0: any that is free.
 ///

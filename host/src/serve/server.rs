@@ -4,7 +4,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -22,6 +21,8 @@ use crate::sandbox::instance::{Sharing, Terms};
 use crate::serve::accept::{self, Acceptor};
 use crate::serve::admission::Summary;
 use crate::serve::event_loop::EventLoop;
+use crate::serve::greeting::{Greeting, Handshakes};
+use crate::serve::listen::Listener;
 use crate::serve::shared::{OtherLimits, Shared, Stop};
 use crate::settings::Settings;
 use crate::socket;
@@ -125,11 +126,12 @@ impl Server {
     }
 
     /// Serves the clients of `listeners`, which [`listen`](crate::serve::listen) makes, or anybody: sockets that
-    /// are bound and listen.
-    pub fn start(mut self, listeners: Vec<OwnedFd>) -> io::Result<Running> {
-        let addresses = listeners.iter().filter_map(accept::address).collect();
+    /// are bound and listen. A [`Listener`] also says how its clients speak.
+    pub fn start(mut self, listeners: Vec<impl Into<Listener>>) -> io::Result<Running> {
+        let listeners: Vec<Listener> = listeners.into_iter().map(Into::into).collect();
+        let addresses = listeners.iter().filter_map(|listener| accept::address(&listener.socket)).collect();
         for listener in &listeners {
-            accept::prepare(listener, self.guest.limits())?;
+            accept::prepare(&listener.socket, self.guest.limits())?;
         }
         let keeper = self.capsules.map(|capsules| Keeper::start(capsules, Arc::clone(&self.journal))).transpose()?;
         let home = self.sources.only().map(<[u8]>::to_vec);
@@ -153,10 +155,12 @@ impl Server {
             let event_loop = EventLoop::start(number)?;
             let slow_lane = Arc::default();
             let silent = shared.admissions.add_loop();
+            let handshakes = Arc::default();
             let inside = event_loop.handle().enter();
             for listener in &listeners {
                 let acceptor = Acceptor {
-                    listener: socket::register(listener.try_clone()?)?,
+                    listener: socket::register(listener.socket.try_clone()?)?,
+                    greeting: greeting(listener, &handshakes),
                     shared: Arc::clone(&shared),
                     slow_lane: Arc::clone(&slow_lane),
                     silent: Arc::clone(&silent),
@@ -169,6 +173,12 @@ impl Server {
         }
         Ok(Running { shared, stop, addresses, loops })
     }
+}
+
+/// How the clients of a listener are greeted on one loop. None: they are not.
+fn greeting(listener: &Listener, handshakes: &Arc<Handshakes>) -> Option<Arc<Greeting>> {
+    let tls = listener.tls.clone()?;
+    Some(Arc::new(Greeting { tls: Some(tls), handshakes: Arc::clone(handshakes) }))
 }
 
 /// What makes the indexes of a live source.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::buffer::with_buffer;
+use super::buffer::{with_buffer, with_records};
 use super::client::{Client, Connection};
 use super::failed::lost;
 use super::pace::Pace;
@@ -21,7 +21,7 @@ use crate::ended::{Breach, Ended, Limit, Timeout};
 use crate::journal::Exchange;
 use crate::limits::{
     BREAK_OFF, BREAK_OFF_LOOK, LINGER, LINGER_PAUSE, LINGER_RATE, PAGE_BYTES, PASS_BYTES, RECEIVED_BYTES,
-    SMALL_PASS_BYTES,
+    SMALL_PASS_BYTES, TLS_RECORD_BYTES, TLS_RECORDS,
 };
 use crate::protection::Protection;
 use crate::sandbox::plan::Step;
@@ -34,9 +34,9 @@ impl Connection {
     pub(super) async fn break_off(&mut self, ended: &Ended) {
         let under_way = self.broke_off || self.tally.bytes_out > self.exchange_from;
         let hurry = match ended {
-            Ended::Finished | Ended::Disconnected | Ended::Displaced | Ended::Rejected(_) => return,
-            Ended::TimedOut(Timeout::Header | Timeout::Idle) => return,
-            _ if !under_way => return,
+            Ended::Finished | Ended::Disconnected | Ended::Rejected(_) | Ended::TlsFailed(_) => return,
+            Ended::Displaced | Ended::TimedOut(Timeout::Header | Timeout::Idle) => return self.say_goodbye(),
+            _ if !under_way => return self.say_goodbye(),
             // Somebody who is slow, or has had the time of a drain.
             Ended::ShutDown | Ended::TimedOut(Timeout::Stall) => true,
             Ended::OverLimit { limit: Limit::Lag, .. } => true,
@@ -51,7 +51,17 @@ impl Connection {
         let _ = self.client.socket.reset_on_close();
     }
 
+    /// Ends a connection on which nothing is under way as TLS wants it ended, where that is possible at once.
+    fn say_goodbye(&mut self) {
+        self.client.socket.begin_close();
+        let _ = self.client.socket.flush(Follows::More);
+    }
+
     pub(super) async fn close(&mut self, remainder: Remainder) -> Result<(), Ended> {
+        if self.client.socket.is_secure() {
+            self.client.socket.begin_close();
+            self.flush(Follows::More).await?;
+        }
         // Besides what the guest knows of: what has come since, while the response was on its way.
         let unread = matches!(remainder, Remainder::Unread) || self.client.socket.has_unread();
         if unread && !self.client_finished && self.client.socket.finish().is_ok() {
@@ -75,7 +85,10 @@ impl Connection {
     /// Carries the steps out. `last`: what comes right after them.
     pub(super) async fn carry_out(&mut self, steps: &mut Vec<Step>, last: Follows) -> Result<(), Ended> {
         let mut steps = steps.drain(..).peekable();
-        let done = self.carry_out_each(&mut steps, last).await;
+        let mut done = self.carry_out_each(&mut steps, last).await;
+        if done.is_ok() {
+            done = self.flush(last).await;
+        }
         if done.is_err() {
             self.broke_off = self.tally.bytes_out > self.exchange_from;
             // What was under way is told of as well, with what had been sent of it.
@@ -101,8 +114,15 @@ impl Connection {
                         self.send(&bytes, follows).await?;
                     }
                 },
+                Step::Pass(span) if self.client.socket.is_secure() => {
+                    let follows = follows(steps.peek(), last);
+                    self.pass_encrypted(span, follows).await?;
+                }
                 Step::Pass(span) => self.pass(span).await?,
-                Step::Report(report) => self.report(&report, true),
+                Step::Report(report) => {
+                    self.flush(last).await?;
+                    self.report(&report, true);
+                }
             }
         }
         Ok(())
@@ -204,6 +224,70 @@ impl Connection {
         Ok(())
     }
 
+    /// Sends a span of the source by way of TLS, in pieces between which others get their turn. They pass through
+    /// this process, in buffers of the loop.
+    async fn pass_encrypted(&mut self, span: Span, last: Follows) -> Result<(), Ended> {
+        checked(self.source.as_mut(), span)?;
+        let end = span.offset + span.count;
+        let mut offset = span.offset;
+        let mut turn = PASS_BYTES;
+        while offset < end {
+            let piece = self.allowance(turn.min(end - offset)).await?.min(TLS_RECORDS * TLS_RECORD_BYTES);
+            let follows = if offset + (piece as u64) < end { Follows::More } else { last };
+            let source = self.source.as_mut().ok_or(Ended::Breach(Breach::NothingOpen))?;
+            let passed = match source.content.ready(offset, piece) {
+                0 => {
+                    let bytes = self.read_from_disk(offset, piece).await?.map_err(Lost::Failed)?;
+                    self.send(&bytes, follows).await?;
+                    (!bytes.is_empty()).then_some(bytes.len()).ok_or(Lost::Shorter)?
+                }
+                ready => match self.encrypt(offset, ready.min(piece), follows)? {
+                    0 => {
+                        self.wait_for_room().await?;
+                        turn = PASS_BYTES;
+                        continue;
+                    }
+                    passed => passed,
+                },
+            };
+            offset += passed as u64;
+            turn = turn.saturating_sub(passed as u64);
+            if turn == 0 {
+                task::yield_now().await;
+                turn = PASS_BYTES;
+            }
+        }
+        Ok(())
+    }
+
+    /// Encrypts and sends so many bytes of the source, which are in memory. 0: there is no room for any.
+    fn encrypt(&mut self, offset: u64, count: usize, follows: Follows) -> Result<usize, Ended> {
+        let source = self.source.as_mut().ok_or(Ended::Breach(Breach::NothingOpen))?;
+        let socket = &mut self.client.socket;
+        if !socket.flush(Follows::More).map_err(|error| lost(&error))? {
+            return Ok(0);
+        }
+        let sent = with_records(|buffer| {
+            source.read(offset, &mut buffer[..count])?;
+            socket.send(&buffer[..count], follows).map_err(|error| lost(&error))
+        });
+        match sent? {
+            Moved::Bytes(count) => {
+                self.sent(count as u64);
+                Ok(count)
+            }
+            Moved::Later | Moved::End => Ok(0),
+        }
+    }
+
+    /// Waits until everything that counts as sent is with the kernel.
+    async fn flush(&mut self, follows: Follows) -> Result<(), Ended> {
+        while !self.client.socket.flush(follows).map_err(|error| lost(&error))? {
+            self.wait_for_room().await?;
+        }
+        Ok(())
+    }
+
     /// How many of `wanted` bytes may be sent now. Waits, where the client's rate requires it, until some may.
     async fn allowance(&mut self, wanted: u64) -> Result<usize, Ended> {
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
@@ -296,7 +380,7 @@ async fn discard(socket: &mut Socket, stop: &mut watch::Receiver<Stop>) {
         };
         let received = with_buffer(|buffer| {
             let most = allowed.min(buffer.len());
-            socket.receive(&mut buffer[..most])
+            socket.discard(&mut buffer[..most])
         });
         match received {
             Ok(Moved::Bytes(count)) => pace.spend(count as u64),

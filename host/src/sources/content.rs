@@ -242,6 +242,29 @@ impl Passing {
     }
 }
 
+/// A piece of a source that is read by a thread of its own.
+pub(crate) struct Reading {
+    pub(crate) content: Arc<Content>,
+    pub(crate) offset: u64,
+    pub(crate) count: usize,
+}
+
+impl Reading {
+    /// What there is of it: less than was asked for where a part of the source ends, and nothing at its end.
+    pub(super) fn read(&self) -> io::Result<Vec<u8>> {
+        let Some((extent, from, there)) = self.content.locate(self.offset) else { return Ok(Vec::new()) };
+        let mut bytes = vec![0; self.count.min(usize::try_from(there).unwrap_or(usize::MAX))];
+        let count = loop {
+            match rustix::io::pread(&extent.file, &mut bytes[..], from) {
+                Err(Errno::INTR) => {}
+                read => break read?,
+            }
+        };
+        bytes.truncate(count);
+        Ok(bytes)
+    }
+}
+
 /// Memory that is a file: what is in it can be passed like any other.
 pub(crate) fn memory(name: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
     rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)

@@ -20,7 +20,7 @@ mod syntax;
 mod view;
 
 pub use content::Content;
-pub(crate) use content::{Lost, Passing};
+pub(crate) use content::{Lost, Passing, Reading};
 pub use error::SourceError;
 pub(crate) use files::Resolved;
 pub(crate) use follow::Source;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::fs::{Access, FileType, Mode};
 
 use super::beneath::{Beneath, READ, refusal};
-use super::content::{Content, Passing};
+use super::content::{Content, Passing, Reading};
 use super::error::{SourceError, unreadable};
 use super::files::{Files, Miss, Resolved, Spot};
 use super::folder;
@@ -321,6 +321,11 @@ impl Sources {
     /// Passes some of a source on a thread that may wait for a disk.
     pub(crate) fn pass_from_disk(&self, owner: Owner, passing: Passing) -> Waiting<io::Result<Moved>> {
         self.disk.run(owner, move |_| passing.pass())
+    }
+
+    /// Reads a piece of a source, on a thread.
+    pub(crate) fn read_from_disk(&self, owner: Owner, reading: Reading) -> Waiting<io::Result<Vec<u8>>> {
+        self.disk.run(owner, move |_| reading.read())
     }
 
     fn look(&self, view: &mut View, name: &[u8], look: Look) -> Result<Resolved, Miss> {

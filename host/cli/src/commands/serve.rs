@@ -1,20 +1,20 @@
 //! `multiclient SOURCE [URL]`: serves until a signal stops it.
 
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use multiclient::journal::{Format, Log, Silent, Size, Took};
-use multiclient::{Capsules, Guest, Index, Journal, Limits, Running, Server, Sources, Summary};
+use multiclient::listen::Listener;
+use multiclient::{Capsules, Guest, Index, Journal, Limits, Running, Server, Sources, Summary, Tls};
 
 use crate::args::{IndexFrom, LogFormat, Serve};
 use crate::bind::{self, Bound};
+use crate::certificates;
 use crate::failure::Failure;
 use crate::guests::{self, Component, Loading};
 use crate::log_file::LogFile;
@@ -24,8 +24,9 @@ use crate::pid_file::PidFile;
 use crate::signals::{self, AtStart, Signal};
 use crate::startup::{self, Introduction, Shortage, guest_line};
 use crate::walls;
+use crate::watched::Watched;
 
-/// How often the file of a guest is looked at, with `--watch`.
+/// How often files are looked at, with `--watch`.
 const WATCH: Duration = Duration::from_millis(500);
 
 /// How often a drain looks whether it is over, or is to be cut short.
@@ -47,6 +48,13 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     // What only root may do is done by now, but for these two.
     let _pid_file = flags.operation.pid_file.as_deref().map(PidFile::write).transpose()?;
     let log = LogTarget::open(flags)?;
+    let tls = certificates::open(flags, &listeners)?;
+    for key in certificates::exposed_keys(flags) {
+        let key = key.display();
+        note(flags, &format!("note     everybody on this machine can read {key}\n  `chmod o-r {key}`"));
+    }
+    let encryption = certificates::of_tcp(&listeners);
+    let listeners = certificates::listeners(listeners, tls.as_ref());
     if let Some(account) = &flags.operation.user {
         account.assume()?;
     }
@@ -59,14 +67,26 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     let log = log.start(flags)?;
     let Some(loaded) = opened.load(flags, limits, &log, (&wake, &signals))? else { return Ok(ExitCode::SUCCESS) };
     let Started { server, introduction, limits, watched } = loaded.start(flags, listeners, &log)?;
-    let introduction = introduction.reached_at(&server, flags);
+    let introduction = introduction.reached_at(&server, flags, &encryption).with_tls(flags, tls.as_ref());
     let walls = walls.raise_calls().map_err(|missing| Failure::wall(&missing))?;
     if !flags.operation.quiet {
         introduction.print(&walls, began);
     }
 
     let (loading, is_outdated) = (None, false);
-    Operation { flags, server: &server, limits: &limits, log: &log, wake, watched, loading, is_outdated }.run(&signals);
+    let certificates = Reloading::new(flags, tls);
+    let operation = Operation {
+        flags,
+        server: &server,
+        limits: &limits,
+        log: &log,
+        wake,
+        watched,
+        certificates,
+        loading,
+        is_outdated,
+    };
+    operation.run(&signals);
     // While they are still listened on: later they may be the next server's.
     drop(unix_paths);
     let summary = drain(server, &signals, flags);
@@ -101,7 +121,7 @@ impl Opened {
         Ok(Self {
             sources: options::sources(flags)?,
             // Before the guest is read: what changes from here on is a change.
-            watched: Watched::new(flags),
+            watched: Watched::new(flags.guest.guest.clone()),
             guest: guests::read(&flags.guest)?,
             index: guests::read_index(&flags.live)?,
             capsules: options::capsules(flags)?,
@@ -155,7 +175,7 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn start(self, flags: &Serve, listeners: Vec<OwnedFd>, log: &Logging) -> Result<Started, Failure> {
+    fn start(self, flags: &Serve, listeners: Vec<Listener>, log: &Logging) -> Result<Started, Failure> {
         let Self { sources, capsules, watched, guest, index, loops } = self;
         let limits = guest.limits().clone();
         let guest_line = guest_line(&guests::name(&flags.guest), &guest.inspect());
@@ -261,36 +281,37 @@ impl Logging {
     }
 }
 
-/// The file of a guest, and how it was when it was last loaded.
-struct Watched {
-    path: Option<PathBuf>,
-    seen: Option<Fingerprint>,
+/// Certificates that are read again while the server runs.
+struct Reloading {
+    tls: Option<Tls>,
+    watched: Watched,
+    /// Whether a file has changed and others may follow it: a key comes with its certificate.
+    is_settling: bool,
 }
 
-/// What of a file is different when it has changed.
-type Fingerprint = (SystemTime, u64, u64);
-
-impl Watched {
-    fn new(flags: &Serve) -> Self {
-        let mut watched = Self { path: flags.guest.guest.clone(), seen: None };
-        watched.seen = watched.fingerprint();
-        watched
+impl Reloading {
+    fn new(flags: &Serve, tls: Option<Tls>) -> Self {
+        let files = flags.tls.cert.iter().chain(&flags.tls.key).cloned();
+        Self { tls, watched: Watched::new(files), is_settling: false }
     }
 
-    fn fingerprint(&self) -> Option<Fingerprint> {
-        let metadata = self.path.as_ref()?.metadata().ok()?;
-        Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
-    }
-
-    /// Whether the file is another than when this was last asked.
-    fn has_changed(&mut self) -> bool {
-        let now = self.fingerprint();
-        // A file that is gone is about to come back.
-        let has_changed = now.is_some() && now != self.seen;
-        if has_changed {
-            self.seen = now;
+    /// Reads certificates again that have changed, once nothing changes any more.
+    fn look(&mut self, log: &Logging) {
+        if self.watched.has_changed() {
+            self.is_settling = true;
+        } else if self.is_settling {
+            self.reload(log);
         }
-        has_changed
+    }
+
+    /// Reads certificates and keys again, and says so. Bad ones are refused, and the old ones kept.
+    fn reload(&mut self, log: &Logging) {
+        self.is_settling = false;
+        let Some(tls) = self.tls.as_ref().filter(|tls| !tls.is_in_memory()) else { return };
+        log.notice(match tls.reload() {
+            Ok(()) => format!("tls      certificates read again; the first has SHA-256 {}", tls.fingerprint()),
+            Err(error) => format!("{error}\n  the certificates stay as they are"),
+        });
     }
 }
 
@@ -302,6 +323,7 @@ struct Operation<'a> {
     log: &'a Logging,
     wake: mpsc::Sender<Signal>,
     watched: Watched,
+    certificates: Reloading,
     /// The guest that takes the place of the one that serves, and whether there is a newer one by now.
     loading: Option<Loading<Result<Guest, Failure>>>,
     is_outdated: bool,
@@ -316,17 +338,26 @@ impl Operation<'_> {
                 Ok(Signal::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
                 Ok(Signal::Reload) => {
                     self.log.reopen();
+                    self.certificates.reload(self.log);
                     self.reload_guest();
                 }
                 Ok(Signal::Loaded) => self.swap_guest(),
                 Ok(Signal::ReopenLog) => self.log.reopen(),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
-                    if self.flags.sandbox.watch && self.watched.has_changed() {
-                        self.load_guest();
+                    if self.flags.sandbox.watch {
+                        self.look();
                     }
                 }
             }
         }
+    }
+
+    /// What `--watch` does.
+    fn look(&mut self) {
+        if self.watched.has_changed() {
+            self.load_guest();
+        }
+        self.certificates.look(self.log);
     }
 
     /// What SIGHUP asks for. The built-in guest has no file that could have changed.

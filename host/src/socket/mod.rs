@@ -11,17 +11,28 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
+use rustix::net::{Shutdown, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+mod calls;
+mod secure;
+
+use secure::Secure;
+
+pub(crate) use calls::{Follows, Moved, send_file};
+pub(crate) use secure::{For, Shaken, fault_of};
+
+use crate::tls::Session;
 
 /// Asks a socket how much of what was sent is still under way. The number is that of most architectures
 /// and of all that wasmtime compiles for.
 const TIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
 
-/// A connected, non-blocking stream socket: TCP or unix.
+/// A connected, non-blocking stream socket, TCP or unix: with TLS on it, or without.
 pub(crate) struct Socket {
     state: State,
+    secure: Option<Box<Secure>>,
     /// Whether the client has shut its side and is known to read on.
     reads_on: bool,
 }
@@ -33,27 +44,9 @@ enum State {
     Gone,
 }
 
-/// How far an attempt went.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Moved {
-    /// So many bytes, at least one.
-    Bytes(usize),
-    /// There will never be more: the client has shut its side, or the file has ended.
-    End,
-    /// Nothing now.
-    Later,
-}
-
-/// Whether more bytes, or the end, follow at once, so that the kernel should not send a small packet yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Follows {
-    More,
-    Nothing,
-}
-
 impl Socket {
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self { state: State::Unregistered(Arc::new(socket)), reads_on: false }
+        Self { state: State::Unregistered(Arc::new(socket)), secure: None, reads_on: false }
     }
 
     fn fd(&self) -> Result<BorrowedFd<'_>, Errno> {
@@ -64,18 +57,81 @@ impl Socket {
         }
     }
 
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Moved> {
-        let received = retry(|| rustix::net::recv(self.fd()?, &mut *buffer, RecvFlags::DONTWAIT));
-        moved(received.map(|(count, _)| count))
+    /// Speaks TLS from now on.
+    pub(crate) fn secure(&mut self, session: Session) {
+        self.secure = Some(Box::new(Secure::new(session)));
     }
 
-    pub(crate) fn send(&self, bytes: &[u8], follows: Follows) -> io::Result<Moved> {
-        let more = match follows {
-            Follows::More => SendFlags::MORE,
-            Follows::Nothing => SendFlags::empty(),
+    /// Whether what is sent has to be encrypted first.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure.is_some()
+    }
+
+    /// The socket, and the TLS on it.
+    fn parts(&mut self) -> io::Result<(BorrowedFd<'_>, Option<&mut Secure>)> {
+        let socket = match &self.state {
+            State::Unregistered(socket) => socket.as_fd(),
+            State::Registered(socket) => socket.get_ref().as_fd(),
+            State::Gone => return Err(Errno::BADF.into()),
         };
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL | more;
-        moved(retry(|| rustix::net::send(self.fd()?, bytes, flags)))
+        Ok((socket, self.secure.as_deref_mut()))
+    }
+
+    /// Goes on with the handshake of TLS. Without TLS there is none.
+    pub(crate) fn shake(&mut self) -> io::Result<Shaken> {
+        match self.parts()? {
+            (socket, Some(secure)) => secure.shake(socket),
+            (_, None) => Ok(Shaken::Done),
+        }
+    }
+
+    pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Moved> {
+        match self.parts()? {
+            (socket, None) => calls::receive(socket, buffer),
+            (socket, Some(secure)) => secure.receive(socket, buffer),
+        }
+    }
+
+    /// Whether another attempt to receive may find something without waiting, after one that has filled a buffer of
+    /// `size` with `count` bytes.
+    pub(crate) fn may_have_more(&self, count: usize, size: usize) -> bool {
+        match &self.secure {
+            None => count == size,
+            Some(secure) => !secure.is_emptied(),
+        }
+    }
+
+    /// Looks at what the next attempt to receive would find, beneath TLS.
+    pub(crate) fn peek(&self, buffer: &mut [u8]) -> io::Result<Moved> {
+        calls::peek(self.fd()?, buffer)
+    }
+
+    /// Receives what nobody will look at.
+    pub(crate) fn discard(&mut self, buffer: &mut [u8]) -> io::Result<Moved> {
+        calls::receive(self.fd()?, buffer)
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8], follows: Follows) -> io::Result<Moved> {
+        match self.parts()? {
+            (socket, None) => calls::send(socket, bytes, follows),
+            (socket, Some(secure)) => secure.send(socket, bytes, follows),
+        }
+    }
+
+    /// Sends what counts as sent and is not, because the kernel had no room for it. False: not all of it.
+    pub(crate) fn flush(&mut self, follows: Follows) -> io::Result<bool> {
+        match self.parts()? {
+            (_, None) => Ok(true),
+            (socket, Some(secure)) => secure.flush(socket, follows),
+        }
+    }
+
+    /// Begins to end the connection in good order, where more than closing belongs to it. [`flush`](Self::flush) says
+    /// it to the client.
+    pub(crate) fn begin_close(&mut self) {
+        if let Some(secure) = &mut self.secure {
+            secure.close();
+        }
     }
 
     /// The socket as such, for [`send_file`]. A registered one stays open as long as somebody has it.
@@ -105,7 +161,8 @@ impl Socket {
     /// Whether bytes of the client have arrived that nobody has taken. A close would then reset the
     /// connection, and the reset destroy what the client has not read yet.
     pub(crate) fn has_unread(&self) -> bool {
-        self.fd().and_then(rustix::io::ioctl_fionread).is_ok_and(|count| count > 0)
+        let held = self.secure.as_ref().is_some_and(|secure| secure.has_unread());
+        held || self.fd().and_then(rustix::io::ioctl_fionread).is_ok_and(|count| count > 0)
     }
 
     /// How many of the bytes that were sent the client has not acknowledged.
@@ -194,17 +251,6 @@ impl Socket {
     }
 }
 
-/// Sends up to `count` bytes of `file` from `offset` on. They do not pass through this process. Does not wait for
-/// the socket; for the file it may.
-pub(crate) fn send_file(
-    socket: BorrowedFd<'_>,
-    file: BorrowedFd<'_>,
-    mut offset: u64,
-    count: usize,
-) -> io::Result<Moved> {
-    moved(retry(|| rustix::fs::sendfile(socket, file, Some(&mut offset), count)))
-}
-
 /// Has one open descriptor, the same until it is dropped.
 pub(crate) trait Steady: AsRawFd {}
 
@@ -218,24 +264,6 @@ pub(crate) fn register<T: Steady>(descriptor: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: it has one open descriptor, the same until it is dropped, and the `AsyncFd` owns it.
     let registered = unsafe { AsyncFd::register(descriptor) };
     registered.map_err(io::Error::from)
-}
-
-fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
-            Err(Errno::INTR) => {}
-            result => return result,
-        }
-    }
-}
-
-fn moved(result: Result<usize, Errno>) -> io::Result<Moved> {
-    match result {
-        Ok(0) => Ok(Moved::End),
-        Ok(count) => Ok(Moved::Bytes(count)),
-        Err(Errno::AGAIN) => Ok(Moved::Later),
-        Err(error) => Err(error.into()),
-    }
 }
 
 #[cfg(test)]
@@ -256,7 +284,7 @@ mod tests {
     }
 
     /// Sends something, which the client takes.
-    fn responds(socket: &Socket, client: &mut impl Read) {
+    fn responds(socket: &mut Socket, client: &mut impl Read) {
         socket.send(b"response", Follows::Nothing).expect("the client is there");
         client.read_exact(&mut [0; 8]).expect("something was sent");
     }
@@ -273,7 +301,7 @@ mod tests {
     async fn a_client_that_closes_in_the_middle_of_a_response_has_left() {
         let (mut socket, mut client) = connected();
         socket.note_reader();
-        responds(&socket, &mut client);
+        responds(&mut socket, &mut client);
         assert!(stays(&mut socket).await);
         // What it still asks for is no leaving.
         client.write_all(b"more").expect("the server is there");
@@ -288,7 +316,7 @@ mod tests {
         client.shutdown(net::Shutdown::Write).expect("the server is there");
         socket.note_reader();
         for _ in 0..2 {
-            responds(&socket, &mut client);
+            responds(&mut socket, &mut client);
             assert!(stays(&mut socket).await);
         }
         drop(client);
@@ -302,7 +330,7 @@ mod tests {
         let (socket, mut client) = UnixStream::pair().expect("sockets");
         socket.set_nonblocking(true).expect("a socket");
         let mut socket = Socket::new(socket.into());
-        responds(&socket, &mut client);
+        responds(&mut socket, &mut client);
         client.shutdown(net::Shutdown::Write).expect("the server is there");
         let failed = timeout(Duration::from_millis(100), socket.failed()).await;
         assert!(failed.is_err(), "it reads on");

@@ -1,0 +1,102 @@
+//! What comes before a client's first words: the handshake of TLS.
+//!
+//! Rules: there is no instance yet, and nobody waits here for longer than for a header section. Whoever takes longest
+//! gives way: to other handshakes, and to everybody where the server is full.
+
+use tokio::time::Instant;
+
+use super::client::Client;
+use super::failed::lost;
+use super::greeting::{Greeting, Handshakes};
+use super::shared::Stop;
+use super::silent::Holds;
+use super::wait::until;
+use crate::ended::{Ended, Timeout, TlsFault};
+use crate::limits::RESERVE_TIMEOUT;
+use crate::sandbox::instance::Place;
+use crate::socket::{For, Moved, Shaken};
+use crate::tls::Tls;
+
+impl Client {
+    /// Does what comes before a client's first words.
+    pub(super) async fn greet(&mut self, greeting: &Greeting, accepted: Instant) -> Result<(), Ended> {
+        match &greeting.tls {
+            Some(tls) => self.shake_hands(tls, &greeting.handshakes, accepted).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn shake_hands(&mut self, tls: &Tls, handshakes: &Handshakes, accepted: Instant) -> Result<(), Ended> {
+        // Until it says something, a client costs no more than one without TLS does.
+        loop {
+            match self.socket.peek(&mut [0]).map_err(|error| lost(&error))? {
+                Moved::Bytes(_) => break,
+                Moved::End => return Err(Ended::Disconnected),
+                Moved::Later => self.wait_for_word(accepted).await?,
+            }
+        }
+        self.socket.secure(tls.session().map_err(Ended::TlsFailed)?);
+        let _under_way = handshakes.enter();
+        loop {
+            let turn = handshakes.turn.acquire().await;
+            let shaken = self.socket.shake();
+            drop(turn);
+            match shaken.map_err(|error| unshaken(lost(&error)))? {
+                Shaken::Done => return Ok(()),
+                Shaken::Waits(what) => self.wait_to_shake(what, accepted, handshakes).await?,
+            }
+        }
+    }
+
+    /// Waits until the client says something.
+    async fn wait_for_word(&mut self, accepted: Instant) -> Result<(), Ended> {
+        let deadline = self.greeted_by(accepted);
+        let Self { number, admission, socket, silent, stop, .. } = self;
+        let displaced = silent.gives_way(admission.place(), *number, accepted, Holds::Nothing);
+        tokio::select! {
+            biased;
+            ready = until(socket.readable(), deadline, Timeout::Header, stop, Stop::Drain) => ready?,
+            () = displaced => if !socket.has_unread() { return Err(Ended::Displaced) },
+        }
+        // A client that has said nothing so far loses nothing.
+        if *stop.borrow() == Stop::No || socket.has_unread() { Ok(()) } else { Err(Ended::Finished) }
+    }
+
+    /// Waits for the client in the middle of the handshake.
+    async fn wait_to_shake(&mut self, what: For, accepted: Instant, others: &Handshakes) -> Result<(), Ended> {
+        let deadline = self.greeted_by(accepted);
+        let Self { number, admission, socket, silent, stop, .. } = self;
+        let full = silent.gives_way(admission.place(), *number, accepted, Holds::Nothing);
+        let crowded = others.list.gives_way(Place::Regular, *number, accepted, Holds::Nothing);
+        let ready = async {
+            match what {
+                For::Bytes => socket.readable().await,
+                For::Room => socket.writable().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            ready = until(ready, deadline, Timeout::Header, stop, Stop::Now) => ready,
+            () = full => Err(Ended::Displaced),
+            () = crowded => Err(Ended::TlsFailed(TlsFault::Handshakes)),
+        }
+    }
+
+    /// By when the first words have to have come.
+    fn greeted_by(&self, accepted: Instant) -> Instant {
+        let patience = self.shared.limits.header_timeout;
+        accepted
+            + match self.admission.place() {
+                Place::Regular => patience,
+                Place::Reserve => patience.min(RESERVE_TIMEOUT),
+            }
+    }
+}
+
+/// What it means for a handshake that a client is gone.
+fn unshaken(ended: Ended) -> Ended {
+    match ended {
+        Ended::Disconnected => Ended::TlsFailed(TlsFault::Left),
+        ended => ended,
+    }
+}
