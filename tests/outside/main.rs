@@ -12,4 +12,5 @@ mod live;
 mod operate;
 mod serve;
 mod shortage;
+mod tls;
 mod walls;

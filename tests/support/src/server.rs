@@ -65,7 +65,7 @@ impl Server {
         let mut server = Self { process, log, addresses: Vec::new(), _turn: turn };
         server.log.wait_for("the server is ready", |line| line.starts_with("ready "));
         let opened = |line: &String| {
-            let url = line.strip_prefix("open     http://")?;
+            let url = line.strip_prefix("open     http")?.trim_start_matches('s').strip_prefix("://")?;
             url.split('/').next()?.parse().ok()
         };
         server.addresses = server.log.lines().iter().filter_map(opened).collect();
