@@ -33,6 +33,8 @@ pub enum Ended {
     Breach(Breach),
     /// A source that was being sent could not be read to its promised end.
     SourceFailed(String),
+    /// The connection did not begin with a valid PROXY header, where one has to come.
+    ProxyFailed,
     /// TLS with the client failed.
     TlsFailed(TlsFault),
     /// The server stopped and did not wait any longer.
@@ -138,8 +140,10 @@ pub enum Breach {
 pub struct Closed {
     /// Counts the clients of a server, from 1.
     pub client: u64,
-    /// The client's address; none for a unix socket.
+    /// The client's address; none for a unix socket. Behind a proxy that tells it, that is the one which it tells.
     pub peer: Option<std::net::SocketAddr>,
+    /// The address of that proxy; none where there is no such proxy, or it connects by a unix socket.
+    pub via: Option<std::net::SocketAddr>,
     /// Why it ended.
     pub ended: Ended,
     /// Bytes received from the client.
@@ -170,6 +174,7 @@ impl Closed {
         Self {
             client,
             peer,
+            via: None,
             ended,
             bytes_in: 0,
             bytes_out: 0,
@@ -196,7 +201,7 @@ impl Closed {
 
 impl Ended {
     /// All that [`kind`](Self::kind) can be.
-    pub(crate) const KINDS: [&str; 12] = [
+    pub(crate) const KINDS: [&str; 13] = [
         "finished",
         "disconnected",
         "timed-out",
@@ -204,6 +209,7 @@ impl Ended {
         "trapped",
         "contract-breach",
         "source-failed",
+        "proxy-failed",
         "tls-failed",
         "shut-down",
         "rejected",
@@ -221,6 +227,7 @@ impl Ended {
             Self::Trapped { .. } => "trapped",
             Self::Breach(_) => "contract-breach",
             Self::SourceFailed(_) => "source-failed",
+            Self::ProxyFailed => "proxy-failed",
             Self::TlsFailed(_) => "tls-failed",
             Self::ShutDown => "shut-down",
             Self::Rejected(_) => "rejected",
@@ -304,6 +311,7 @@ impl fmt::Display for Ended {
             Self::Trapped { message, backtrace } => write!(f, "trapped: {message}{}", In(backtrace)),
             Self::Breach(breach) => write!(f, "contract breach: {breach}"),
             Self::SourceFailed(how) => write!(f, "source failed: {how}"),
+            Self::ProxyFailed => f.write_str("no valid PROXY header"),
             Self::TlsFailed(fault) => write!(f, "TLS failed: {fault}"),
             Self::ShutDown => f.write_str("shut down"),
             Self::Rejected(reason) => write!(f, "rejected: {reason}"),

@@ -70,6 +70,7 @@ pub mod journal;
 mod limits;
 mod machine;
 mod protection;
+mod proxy;
 mod quantity;
 mod record;
 mod sandbox;

@@ -10,6 +10,7 @@ mod health;
 mod life;
 mod live;
 mod operate;
+mod proxy;
 mod serve;
 mod shortage;
 mod tls;

@@ -174,7 +174,9 @@ pub(crate) struct Serve {
     /// `PORT` accepts connections from this machine only, `:PORT` on all IPv4 addresses. Port 0 picks a free
     /// port. `https://HOST:PORT` speaks TLS, with `--cert` and `--key` or with `--self-signed`.
     /// `unix:PATH,mode=660,owner=NAME,group=NAME` sets the permissions of the socket. `systemd:` uses the
-    /// sockets of the service's socket unit. The word `tls` after any address, as in `'systemd: tls'`, adds TLS.
+    /// sockets of the service's socket unit. Words after any address: `tls`, as in `'systemd: tls'`, adds TLS;
+    /// `proxy`, as in `'10.0.0.5:9000 proxy'`, expects connections only from a proxy that begins each with a PROXY
+    /// header, which says where the client comes from. Only the proxy may be able to connect to that address.
     #[arg(value_name = "URL", default_value = "127.0.0.1:8080", hide_default_value = true)]
     #[arg(value_parser = Listening::parse)]
     url: Listening,

@@ -12,12 +12,12 @@ use socket2::SockRef;
 use crate::address::{Address, TcpAddress};
 use crate::args::Serve;
 use crate::failure::Failure;
-use crate::listening::{Encryption, Listening};
+use crate::listening::{Listening, Manner};
 
 /// What is listened on.
 #[derive(Default)]
 pub(crate) struct Bound {
-    pub(crate) listeners: Vec<(OwnedFd, Encryption)>,
+    pub(crate) listeners: Vec<(OwnedFd, Manner)>,
     pub(crate) unix_paths: UnixPaths,
     /// Addresses that a name stands for and that this machine does not have.
     pub(crate) missing: Vec<SocketAddr>,
@@ -45,7 +45,7 @@ impl Drop for UnixPaths {
 /// Listens on all addresses of the command line.
 pub(crate) fn bind(serve: &Serve) -> Result<Bound, Failure> {
     let mut bound = Bound::default();
-    for Listening { address, encryption } in serve.listening() {
+    for Listening { address, manner } in serve.listening() {
         let mut listeners = Vec::new();
         let listened = match address {
             Address::Unix(unix) => listen::unix(&unix.path, unix.access).map(|listener| {
@@ -66,7 +66,7 @@ pub(crate) fn bind(serve: &Serve) -> Result<Bound, Failure> {
             }),
         };
         listened.map_err(|error| Failure::bind(address, &error, serve.source()))?;
-        bound.listeners.extend(listeners.into_iter().map(|listener| (listener, *encryption)));
+        bound.listeners.extend(listeners.into_iter().map(|listener| (listener, *manner)));
     }
     Ok(bound)
 }

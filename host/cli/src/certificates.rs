@@ -11,14 +11,14 @@ use socket2::SockRef;
 
 use crate::args::Serve;
 use crate::failure::Failure;
-use crate::listening::Encryption;
+use crate::listening::{Encryption, Manner, Origin};
 use crate::reach;
 
 /// Permission to read for everybody.
 const READABLE_BY_ALL: u32 = 0o004;
 
 /// The certificates of the server. None: no address has TLS.
-pub(crate) fn open(flags: &Serve, listeners: &[(OwnedFd, Encryption)]) -> Result<Option<Tls>, Failure> {
+pub(crate) fn open(flags: &Serve, listeners: &[(OwnedFd, Manner)]) -> Result<Option<Tls>, Failure> {
     let tls = if flags.tls.self_signed {
         Tls::self_signed(&names(listeners))
     } else if flags.tls.cert.is_empty() {
@@ -44,19 +44,25 @@ pub(crate) fn exposed_keys(flags: &Serve) -> impl Iterator<Item = &Path> {
     flags.tls.key.iter().filter(is_exposed).map(PathBuf::as_path)
 }
 
-/// Says how clients speak on each listener.
-pub(crate) fn listeners(bound: Vec<(OwnedFd, Encryption)>, tls: Option<&Tls>) -> Vec<Listener> {
-    let listener = |(socket, encryption)| match (encryption, tls) {
-        (Encryption::Tls, Some(tls)) => Listener::from(socket).tls(tls),
-        _ => Listener::from(socket),
+/// Says how clients come and speak on each listener.
+pub(crate) fn listeners(bound: Vec<(OwnedFd, Manner)>, tls: Option<&Tls>) -> Vec<Listener> {
+    let listener = |(socket, Manner { encryption, origin })| {
+        let listener = match (encryption, tls) {
+            (Encryption::Tls, Some(tls)) => Listener::from(socket).tls(tls),
+            _ => Listener::from(socket),
+        };
+        match origin {
+            Origin::Clients => listener,
+            Origin::Proxy => listener.behind_proxy(),
+        }
     };
     bound.into_iter().map(listener).collect()
 }
 
-/// How clients speak on the TCP listeners among these.
-pub(crate) fn of_tcp(bound: &[(OwnedFd, Encryption)]) -> Vec<Encryption> {
+/// How clients come and speak on the TCP listeners among these.
+pub(crate) fn of_tcp(bound: &[(OwnedFd, Manner)]) -> Vec<Manner> {
     let is_tcp = |socket: &OwnedFd| address(socket).is_some();
-    bound.iter().filter(|(socket, _)| is_tcp(socket)).map(|(_, encryption)| *encryption).collect()
+    bound.iter().filter(|(socket, _)| is_tcp(socket)).map(|(_, manner)| *manner).collect()
 }
 
 fn address(socket: &OwnedFd) -> Option<std::net::SocketAddr> {
@@ -65,7 +71,7 @@ fn address(socket: &OwnedFd) -> Option<std::net::SocketAddr> {
 }
 
 /// What a self-signed certificate holds for.
-fn names(listeners: &[(OwnedFd, Encryption)]) -> Vec<String> {
+fn names(listeners: &[(OwnedFd, Manner)]) -> Vec<String> {
     let mut names = vec!["localhost".to_owned()];
     let mut add = |name: String| {
         if !names.contains(&name) {

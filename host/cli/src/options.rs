@@ -37,7 +37,7 @@ fn check_tls(serve: &Serve) -> Result<(), Failure> {
     if tls.self_signed && !tls.cert.is_empty() {
         return Err(Failure::usage("--self-signed and --cert contradict each other"));
     }
-    let is_wanted = serve.listening().any(|listening| listening.encryption == Encryption::Tls);
+    let is_wanted = serve.listening().any(|listening| listening.manner.encryption == Encryption::Tls);
     let is_given = tls.self_signed || !tls.cert.is_empty();
     match (is_wanted, is_given) {
         (true, false) => Err(Failure::usage("an `https://` address requires --cert FILE and --key FILE")

@@ -15,7 +15,7 @@ use crate::address::Address;
 use crate::args::Serve;
 use crate::certificates;
 use crate::guests;
-use crate::listening::{Encryption, Listening};
+use crate::listening::{Encryption, Listening, Manner, Origin};
 use crate::output::report;
 use crate::reach::{self, Colours};
 
@@ -97,24 +97,25 @@ impl Introduction {
     /// With the addresses under which others reach the server. Finding them takes sockets, so this comes before
     /// the last wall.
     ///
-    /// `encryption`: how clients speak on each TCP listener.
-    pub(crate) fn reached_at(mut self, server: &Running, serve: &Serve, encryption: &[Encryption]) -> Self {
+    /// `manners`: how clients come and speak on each TCP listener.
+    pub(crate) fn reached_at(mut self, server: &Running, serve: &Serve, manners: &[Manner]) -> Self {
         let mut shared = None;
-        for (&address, encryption) in server.addresses().iter().zip(encryption) {
+        for (&address, Manner { encryption, origin }) in server.addresses().iter().zip(manners) {
             for (address, who) in opened(address, *encryption) {
                 let url = self.url(address, *encryption);
+                let who = if *origin == Origin::Proxy { "a proxy that sends PROXY headers".to_owned() } else { who };
                 self.open.push(format!("open     {url}     {who}"));
                 if !address.ip().is_loopback() {
                     shared.get_or_insert(url);
                 }
             }
         }
-        for Listening { address, encryption } in serve.listening() {
-            let tls = if *encryption == Encryption::Tls { " tls" } else { "" };
+        for Listening { address, manner } in serve.listening() {
+            let words = manner.words();
             match address {
-                Address::Unix(_) => self.open.push(format!("open     {address}{tls}")),
+                Address::Unix(_) => self.open.push(format!("open     {address}{words}")),
                 Address::Passed => {
-                    self.open.push(format!("open     {address}{tls}     the sockets of its socket unit"))
+                    self.open.push(format!("open     {address}{words}     the sockets of its socket unit"))
                 }
                 Address::Tcp(_) => {}
             }

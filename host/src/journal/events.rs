@@ -39,8 +39,10 @@ impl Journal for Silent {}
 pub struct Exchange<'a> {
     /// The client's number.
     pub client: u64,
-    /// Where the client came from; none for a unix socket.
+    /// Where the client came from; none for a unix socket. Behind a proxy that tells it, that is what it tells.
     pub peer: Option<SocketAddr>,
+    /// The address of that proxy; none where there is no such proxy, or it connects by a unix socket.
+    pub via: Option<SocketAddr>,
     /// What was asked for: for HTTP the request line. Empty: it was not understood.
     pub request: &'a str,
     /// How it was answered: for HTTP the status code.

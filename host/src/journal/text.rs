@@ -99,6 +99,7 @@ mod tests {
             let exchange = Exchange {
                 client: 1,
                 peer: None,
+                via: None,
                 request,
                 status: 400,
                 referrer: "",

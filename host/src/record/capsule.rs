@@ -313,7 +313,9 @@ impl From<&Ended> for End {
             Ended::Breach(breach) => breach.to_string(),
             Ended::Rejected(reason) => reason.to_string(),
             Ended::TlsFailed(fault) => fault.to_string(),
-            Ended::Finished | Ended::Disconnected | Ended::ShutDown | Ended::Displaced => String::new(),
+            Ended::Finished | Ended::Disconnected | Ended::ProxyFailed | Ended::ShutDown | Ended::Displaced => {
+                String::new()
+            }
         };
         Self { kind: ended.kind().to_owned(), what, backtrace: ended.backtrace().to_vec() }
     }

@@ -14,8 +14,9 @@ use tokio::sync::watch;
 use crate::ended::{Closed, Ended};
 use crate::limits::{ACCEPT_REST, ACCEPTS_AT_STOP, ACCEPTS_IN_A_ROW, Limits};
 use crate::sandbox::slow_lane::SlowLane;
-use crate::serve::client::Client;
+use crate::serve::client::{Carrier, Client};
 use crate::serve::greeting::Greeting;
+use crate::serve::listen::Proxy;
 use crate::serve::shared::{Shared, Stop};
 use crate::serve::silent::Silent;
 use crate::socket::Socket;
@@ -75,11 +76,18 @@ impl Acceptor {
     async fn admit(&self, socket: OwnedFd, peer: Option<SocketAddr>) {
         let Self { shared, slow_lane, silent, stop, greeting, .. } = self;
         let number = shared.next_number();
-        match shared.admissions.admit(peer, &shared.limits).await {
+        // A proxy has all its clients' connections. Whom they count for is seen when it has said so.
+        let counted = greeting.as_ref().map_or(peer, |greeting| match greeting.proxy {
+            Proxy::None => peer,
+            Proxy::Expected => None,
+        });
+        match shared.admissions.admit(counted, &shared.limits).await {
             Ok(admission) => {
                 let client = Client {
                     number,
                     peer,
+                    via: None,
+                    carrier: if peer.is_some() { Carrier::Tcp } else { Carrier::Unix },
                     socket: Socket::new(socket),
                     admission,
                     shared: Arc::clone(shared),

@@ -74,6 +74,28 @@ impl Present {
     fn is_empty(&self) -> bool {
         self.all() == 0
     }
+
+    /// The address that one more client from there counts for. Fails where that has too many, or has to stay away.
+    fn counted(&mut self, peer: Option<SocketAddr>, limits: &Limits) -> Result<Option<IpAddr>, Rejection> {
+        let address = peer.and_then(|peer| counted_as(peer.ip()));
+        let blocked = |address| self.suspects.is_blocked(address, limits.faults, Instant::now());
+        let blocked = address.is_some_and(blocked);
+        let counted = address.filter(|_| limits.per_address.is_some());
+        let neighbours = counted.and_then(|address| self.by_address.get(&address)).copied().unwrap_or_default();
+        let is_crowded = counted.is_some() && limits.per_address.is_some_and(|most| neighbours >= most);
+        if blocked || is_crowded {
+            self.summary.rejected += 1;
+            return Err(if blocked { Rejection::Faults } else { Rejection::PerAddress });
+        }
+        Ok(counted)
+    }
+
+    /// Counts one more client for its address.
+    fn count(&mut self, counted: Option<IpAddr>) {
+        if let Some(address) = counted {
+            *self.by_address.entry(address).or_default() += 1;
+        }
+    }
 }
 
 /// Addresses whose clients ended by their guest's fault not long ago.
@@ -120,6 +142,17 @@ pub(crate) struct Admission {
 impl Admission {
     pub(crate) fn place(&self) -> Place {
         self.place
+    }
+
+    /// Counts the client, so far one without an address, for the address that it turns out to have. Fails where
+    /// that has too many, or has to stay away.
+    pub(crate) fn count_for(&mut self, peer: SocketAddr, limits: &Limits) -> Result<(), Rejection> {
+        let mut present = self.admissions.lock();
+        let counted = present.counted(Some(peer), limits)?;
+        present.count(counted);
+        drop(present);
+        self.counted = counted;
+        Ok(())
     }
 }
 
@@ -248,17 +281,8 @@ impl Admissions {
         limits: &Limits,
         place: Place,
     ) -> Result<Option<Admission>, Rejection> {
-        let address = peer.and_then(|peer| counted_as(peer.ip()));
         let mut present = self.lock();
-        let blocked = |address| present.suspects.is_blocked(address, limits.faults, Instant::now());
-        let blocked = address.is_some_and(blocked);
-        let counted = address.filter(|_| limits.per_address.is_some());
-        let neighbours = counted.and_then(|address| present.by_address.get(&address)).copied().unwrap_or_default();
-        let is_crowded = counted.is_some() && limits.per_address.is_some_and(|most| neighbours >= most);
-        if blocked || is_crowded {
-            present.summary.rejected += 1;
-            return Err(if blocked { Rejection::Faults } else { Rejection::PerAddress });
-        }
+        let counted = present.counted(peer, limits)?;
         let most = match place {
             Place::Regular => limits.max_clients,
             Place::Reserve => limits.reserve,
@@ -270,9 +294,7 @@ impl Admissions {
         present.summary.clients += 1;
         let clients = present.all();
         present.crowd.note(clients);
-        if let Some(address) = counted {
-            present.by_address.insert(address, neighbours + 1);
-        }
+        present.count(counted);
         drop(present);
         Ok(Some(Admission { admissions: Arc::clone(self), counted, place }))
     }

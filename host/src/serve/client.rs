@@ -37,6 +37,9 @@ use crate::sources::{Resolved, Source, View};
 pub(crate) struct Client {
     pub(crate) number: u64,
     pub(crate) peer: Option<SocketAddr>,
+    /// Of a proxy that has told where the client comes from.
+    pub(crate) via: Option<SocketAddr>,
+    pub(crate) carrier: Carrier,
     // Dropped before the socket: a client that sees its connection closed and comes again finds its place
     // free.
     pub(crate) admission: Admission,
@@ -49,6 +52,13 @@ pub(crate) struct Client {
     pub(crate) greeting: Option<Arc<Greeting>>,
 }
 
+/// What a connection runs over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    Tcp,
+    Unix,
+}
+
 impl Client {
     /// Serves the client, and tells the journal when its connection is closed.
     pub(crate) async fn serve(mut self) {
@@ -56,12 +66,11 @@ impl Client {
         let mut untold = Untold::new(self.number, self.peer, &self.shared);
         if let Some(greeting) = self.greeting.take() {
             let greeted = Box::pin(self.greet(&greeting, accepted)).await;
-            untold.peer = self.peer;
+            (untold.peer, untold.via) = (self.peer, self.via);
             if let Err(ended) = greeted {
                 // Before it is told of: whoever reads of it finds the place free.
-                let client = self.number;
                 drop(self);
-                let closed = Closed { duration: accepted.elapsed(), ..Closed::new(client, untold.peer, ended) };
+                let closed = Closed { duration: accepted.elapsed(), ..untold.closed(ended) };
                 return untold.tell(closed, None);
             }
         }
@@ -89,7 +98,7 @@ impl Client {
             cpu: tally.spent.cpu,
             output: tally.spent.output,
             duration: accepted.elapsed(),
-            ..Closed::new(untold.client, untold.peer, Ended::Finished)
+            ..untold.closed(Ended::Finished)
         };
         untold.tell(closed, recording);
     }
@@ -456,10 +465,10 @@ impl Connection {
             None => source.window(),
             Some(moving) => {
                 let deadline = Instant::now() + self.client.shared.limits.source_timeout;
-                let Client { peer, socket, stop, .. } = &mut self.client;
+                let Client { carrier, socket, stop, .. } = &mut self.client;
                 // Of a unix socket the kernel tells closing from shutting one's side; and before anything is
                 // sent, nobody can.
-                let can_tell = peer.is_some() && self.tally.bytes_out > self.exchange_from;
+                let can_tell = *carrier == Carrier::Tcp && self.tally.bytes_out > self.exchange_from;
                 let gone = async { if can_tell { socket.left().await } else { socket.failed().await } };
                 self.unread = true;
                 tokio::select! {

@@ -1,4 +1,4 @@
-//! What comes before a client's first words: the handshake of TLS.
+//! What comes before a client's first words: what a proxy says of it, and the handshake of TLS.
 //!
 //! Rules: there is no instance yet, and nobody waits here for longer than for a header section. Whoever takes longest
 //! gives way: to other handshakes, and to everybody where the server is full.
@@ -8,11 +8,13 @@ use tokio::time::Instant;
 use super::client::Client;
 use super::failed::lost;
 use super::greeting::{Greeting, Handshakes};
+use super::listen::Proxy;
 use super::shared::Stop;
 use super::silent::Holds;
 use super::wait::until;
 use crate::ended::{Ended, Timeout, TlsFault};
 use crate::limits::RESERVE_TIMEOUT;
+use crate::proxy::{self, Header, Origin};
 use crate::sandbox::instance::Place;
 use crate::socket::{For, Moved, Shaken};
 use crate::tls::Tls;
@@ -20,10 +22,50 @@ use crate::tls::Tls;
 impl Client {
     /// Does what comes before a client's first words.
     pub(super) async fn greet(&mut self, greeting: &Greeting, accepted: Instant) -> Result<(), Ended> {
+        if greeting.proxy == Proxy::Expected {
+            // It holds a header, which nobody else has to.
+            Box::pin(self.hear_proxy(accepted)).await?;
+        }
         match &greeting.tls {
             Some(tls) => self.shake_hands(tls, &greeting.handshakes, accepted).await,
             None => Ok(()),
         }
+    }
+
+    /// Takes in what a proxy says of the client, and nothing after it.
+    async fn hear_proxy(&mut self, accepted: Instant) -> Result<(), Ended> {
+        let (mut seen, mut count) = ([0; proxy::LONGEST], 0);
+        loop {
+            let more = match self.socket.peek(&mut seen[count..]).map_err(|error| lost(&error))? {
+                Moved::Bytes(more) => more,
+                Moved::End if count == 0 => return Err(Ended::Disconnected),
+                Moved::End => return Err(Ended::ProxyFailed),
+                Moved::Later => {
+                    self.wait_for_word(accepted).await?;
+                    continue;
+                }
+            };
+            let (length, origin) = match proxy::parse(&seen[..count + more]) {
+                Header::Whole(length, origin) => (length, Some(origin)),
+                // All of it belongs to the header.
+                Header::Partial => (count + more, None),
+                Header::Invalid => return Err(Ended::ProxyFailed),
+            };
+            self.socket.discard(&mut seen[count..length]).map_err(|error| lost(&error))?;
+            count = length;
+            if let Some(origin) = origin {
+                return self.comes_from(origin);
+            }
+        }
+    }
+
+    fn comes_from(&mut self, origin: Origin) -> Result<(), Ended> {
+        if let Origin::Client(client) = origin {
+            self.via = self.peer;
+            self.peer = Some(client);
+            self.admission.count_for(client, &self.shared.limits).map_err(Ended::Rejected)?;
+        }
+        Ok(())
     }
 
     async fn shake_hands(&mut self, tls: &Tls, handshakes: &Handshakes, accepted: Instant) -> Result<(), Ended> {

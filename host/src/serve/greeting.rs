@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
+use super::listen::Proxy;
 use super::silent::{Room, Silent};
 use crate::limits::HANDSHAKES;
 use crate::sandbox::instance::Place;
@@ -12,6 +13,7 @@ use crate::tls::Tls;
 
 /// How the clients of one listener on one loop are greeted.
 pub(crate) struct Greeting {
+    pub(crate) proxy: Proxy,
     pub(crate) tls: Option<Tls>,
     pub(crate) handshakes: Arc<Handshakes>,
 }

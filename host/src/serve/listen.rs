@@ -21,16 +21,32 @@ use crate::tls::Tls;
 #[derive(Debug)]
 pub struct Listener {
     pub(crate) socket: OwnedFd,
+    pub(crate) proxy: Proxy,
     pub(crate) tls: Option<Tls>,
+}
+
+/// Whether connections begin with a header that says where the client comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proxy {
+    None,
+    Expected,
 }
 
 impl From<OwnedFd> for Listener {
     fn from(socket: OwnedFd) -> Self {
-        Self { socket, tls: None }
+        Self { socket, proxy: Proxy::None, tls: None }
     }
 }
 
 impl Listener {
+    /// Expects connections from a proxy only, which begins each with a header of the PROXY protocol, version 1 or 2.
+    /// Limits for each address and the journal then go by the address in it. Who connects to this socket can claim
+    /// to be anybody: only the proxy may reach it.
+    pub fn behind_proxy(mut self) -> Self {
+        self.proxy = Proxy::Expected;
+        self
+    }
+
     /// Speaks TLS with its clients. The handshake is made before a client has an instance, and guests do not see it.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: &Tls) -> Self {

@@ -22,7 +22,7 @@ use crate::serve::accept::{self, Acceptor};
 use crate::serve::admission::Summary;
 use crate::serve::event_loop::EventLoop;
 use crate::serve::greeting::{Greeting, Handshakes};
-use crate::serve::listen::Listener;
+use crate::serve::listen::{Listener, Proxy};
 use crate::serve::shared::{OtherLimits, Shared, Stop};
 use crate::settings::Settings;
 use crate::socket;
@@ -177,8 +177,9 @@ impl Server {
 
 /// How the clients of a listener are greeted on one loop. None: they are not.
 fn greeting(listener: &Listener, handshakes: &Arc<Handshakes>) -> Option<Arc<Greeting>> {
-    let tls = listener.tls.clone()?;
-    Some(Arc::new(Greeting { tls: Some(tls), handshakes: Arc::clone(handshakes) }))
+    let (proxy, tls) = (listener.proxy, listener.tls.clone());
+    let is_greeted = tls.is_some() || proxy == Proxy::Expected;
+    is_greeted.then(|| Arc::new(Greeting { proxy, tls, handshakes: Arc::clone(handshakes) }))
 }
 
 /// What makes the indexes of a live source.

@@ -34,7 +34,8 @@ impl Connection {
     pub(super) async fn break_off(&mut self, ended: &Ended) {
         let under_way = self.broke_off || self.tally.bytes_out > self.exchange_from;
         let hurry = match ended {
-            Ended::Finished | Ended::Disconnected | Ended::Rejected(_) | Ended::TlsFailed(_) => return,
+            Ended::Finished | Ended::Disconnected | Ended::Rejected(_) => return,
+            Ended::ProxyFailed | Ended::TlsFailed(_) => return,
             Ended::Displaced | Ended::TimedOut(Timeout::Header | Timeout::Idle) => return self.say_goodbye(),
             _ if !under_way => return self.say_goodbye(),
             // Somebody who is slow, or has had the time of a drain.
@@ -348,6 +349,7 @@ impl Connection {
         let exchange = Exchange {
             client: self.client.number,
             peer: self.client.peer,
+            via: self.client.via,
             request: &report.request,
             status: report.status,
             referrer: &report.referrer,

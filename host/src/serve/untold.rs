@@ -10,15 +10,21 @@ use crate::record::recording::Recording;
 /// A client whose end was not told yet. Where serving it panics, or it is dropped with its loop, that is told
 /// too.
 pub(super) struct Untold {
-    pub(super) client: u64,
+    client: u64,
     pub(super) peer: Option<SocketAddr>,
+    pub(super) via: Option<SocketAddr>,
     /// None: it was told.
     shared: Option<Arc<Shared>>,
 }
 
 impl Untold {
     pub(super) fn new(client: u64, peer: Option<SocketAddr>, shared: &Arc<Shared>) -> Self {
-        Self { client, peer, shared: Some(Arc::clone(shared)) }
+        Self { client, peer, via: None, shared: Some(Arc::clone(shared)) }
+    }
+
+    /// The same, with why it ended.
+    pub(super) fn closed(&self, ended: Ended) -> Closed {
+        Closed { via: self.via, ..Closed::new(self.client, self.peer, ended) }
     }
 
     pub(super) fn tell(mut self, closed: Closed, recording: Option<Box<Recording>>) {
@@ -33,7 +39,7 @@ impl Drop for Untold {
         if let Some(shared) = self.shared.take() {
             let panics = std::thread::panicking();
             let ended = if panics { Ended::HostFault("it panicked".into()) } else { Ended::ShutDown };
-            shared.closed(Closed::new(self.client, self.peer, ended), None);
+            shared.closed(self.closed(ended), None);
         }
     }
 }

@@ -299,7 +299,7 @@ mod tests {
     }
 
     fn session() -> Session {
-        Tls::self_signed(&["a".to_owned()]).and_then(|tls| Ok(tls.session().expect("a session"))).expect("randomness")
+        Tls::self_signed(&["a".to_owned()]).map(|tls| tls.session().expect("a session")).expect("randomness")
     }
 
     /// Takes in bytes as a socket would: so many at once, after those that are there.

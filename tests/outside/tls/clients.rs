@@ -187,3 +187,21 @@ fn a_unix_socket_speaks_tls_where_it_is_told_to() {
     assert!(response.ends_with("\r\n\r\nfilm"), "{response}");
     server.wait_for_line("GET /film.mp4 200");
 }
+
+#[test]
+fn a_proxy_may_pass_tls_on_and_say_where_the_client_comes_from() {
+    let folder = Folder::new();
+    folder.file("a", "first");
+    let keys = Folder::new();
+    let certificate = certificate(&keys, "localhost", &["localhost"]);
+    let flags = ["--cert", text(&certificate.chain), "--key", text(&certificate.key)];
+    let server = Server::start_at(folder.path(), "https://127.0.0.1:0 proxy", &flags);
+    let mut stream = connect(server.address());
+    stream.write_all(b"PROXY TCP4 192.0.2.5 192.0.2.6 1 2\r\n").expect("the server takes it");
+    let mut client = Secure::over(stream, hello("localhost", &trusting(&certificate.der))).expect("TLS follows");
+    assert_eq!(client.get("/a").1, b"first");
+    server.wait_for_line("192.0.2.5 GET /a 200");
+    // Without the header there is no handshake.
+    assert!(Secure::named("localhost", server.address(), &trusting(&certificate.der)).is_err());
+    server.wait_for_line("no valid PROXY header");
+}

@@ -53,7 +53,7 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
         let key = key.display();
         note(flags, &format!("note     everybody on this machine can read {key}\n  `chmod o-r {key}`"));
     }
-    let encryption = certificates::of_tcp(&listeners);
+    let manners = certificates::of_tcp(&listeners);
     let listeners = certificates::listeners(listeners, tls.as_ref());
     if let Some(account) = &flags.operation.user {
         account.assume()?;
@@ -67,7 +67,7 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     let log = log.start(flags)?;
     let Some(loaded) = opened.load(flags, limits, &log, (&wake, &signals))? else { return Ok(ExitCode::SUCCESS) };
     let Started { server, introduction, limits, watched } = loaded.start(flags, listeners, &log)?;
-    let introduction = introduction.reached_at(&server, flags, &encryption).with_tls(flags, tls.as_ref());
+    let introduction = introduction.reached_at(&server, flags, &manners).with_tls(flags, tls.as_ref());
     let walls = walls.raise_calls().map_err(|missing| Failure::wall(&missing))?;
     if !flags.operation.quiet {
         introduction.print(&walls, began);
