@@ -12,7 +12,7 @@ use multiclient_tests_support::components::repository;
 const PROMISES: [&str; 2] = ["SPECIFICATION.md", "SECURITY.md"];
 
 /// Documents that say how to use the program. Old flags are named only in the notes on upgrading.
-const GUIDES: [&str; 11] = [
+const GUIDES: [&str; 12] = [
     "README.md",
     "ARCHITECTURE.md",
     "BENCHMARKS.md",
@@ -22,12 +22,13 @@ const GUIDES: [&str; 11] = [
     "docs/share-a-folder.md",
     "docs/live-stream.md",
     "docs/behind-a-proxy.md",
+    "docs/tls.md",
     "docs/as-a-service.md",
     "docs/isolation-in-ci.md",
 ];
 
 /// Flags of other programs that guides name.
-const OTHER_FLAGS: [&str; 5] = ["--from", "--also", "--write", "--quick", "--help"];
+const OTHER_FLAGS: [&str; 6] = ["--tls-verify", "--from", "--also", "--write", "--quick", "--help"];
 
 fn read(path: &str) -> String {
     fs::read_to_string(repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))

@@ -1,5 +1,6 @@
 //! Two servers behind HAProxy.
 
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,13 +16,16 @@ const ROUNDS: usize = 3;
 const BUSY: usize = 40;
 
 /// Starts the proxy in front of two servers.
-fn proxy(front: &Path, servers: &[String]) -> Option<Background> {
+fn proxy(front: &str, servers: &[String]) -> Option<Background> {
     let mut haproxy = require("haproxy")?;
-    haproxy.args(["-db", "-f"]).arg(repository("deploy/haproxy.cfg")).env("FRONT", format!("unix@{}", text(front)));
+    haproxy.args(["-db", "-f"]).arg(repository("deploy/haproxy.cfg")).env("FRONT", front);
     haproxy.env("ONE", &servers[0]).env("TWO", &servers[1]);
-    let proxy = Background::start(&mut haproxy);
-    eventually("the proxy listens", || UnixStream::connect(front).is_ok());
-    Some(proxy)
+    Some(Background::start(&mut haproxy))
+}
+
+/// Starts a server that expects the proxy to say where clients come from.
+fn behind(folder: &Folder, address: &str) -> Server {
+    Server::start_at(folder.at("root"), &format!("{address} proxy"), &[])
 }
 
 /// Clients that request a film through the proxy, again and again.
@@ -63,11 +67,11 @@ fn two_servers_behind_haproxy_are_restarted_in_turn_and_no_request_fails() {
     let folder = Folder::new();
     let film = noise(1, 300_000);
     folder.file("root/film.mp4", &film);
-    let start = |url: &str| Server::start_at(folder.at("root"), url, &["--per-address", "unlimited"]);
-    let mut servers = vec![start("0"), start("0")];
+    let mut servers = vec![behind(&folder, "0"), behind(&folder, "0")];
     let addresses: Vec<_> = servers.iter().map(|server| server.address().to_string()).collect();
     let front = folder.at("front.sock");
-    let Some(_proxy) = proxy(&front, &addresses) else { return };
+    let Some(_proxy) = proxy(&format!("unix@{}", text(&front)), &addresses) else { return };
+    eventually("the proxy listens", || UnixStream::connect(&front).is_ok());
     let clients = Clients { front: &front, film: &film, over: AtomicBool::new(false), requests: AtomicUsize::new(0) };
     thread::scope(|scope| {
         let _over = SetOnDrop(&clients.over);
@@ -83,11 +87,41 @@ fn two_servers_behind_haproxy_are_restarted_in_turn_and_no_request_fails() {
                 assert_eq!(stopped.code, Some(0), "a client was cut off: {}", stopped.summary());
                 // Meanwhile nobody listens at this address.
                 wait_until_busy(&servers);
-                servers.insert(at, start(address));
+                servers.insert(at, behind(&folder, address));
             }
         }
         wait_until_busy(&servers);
     });
     let requests = clients.requests.into_inner();
     assert!(requests > 6 * ROUNDS * BUSY, "only {requests} requests");
+}
+
+#[test]
+fn haproxy_tells_where_clients_come_from() {
+    let folder = Folder::new();
+    folder.file("root/film.mp4", "film");
+    let servers = [behind(&folder, "0"), behind(&folder, "0")];
+    let addresses: Vec<_> = servers.iter().map(|server| server.address().to_string()).collect();
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
+    let Some(_proxy) = proxy(&free.to_string(), &addresses) else { return };
+    eventually("the proxy listens", || TcpStream::connect(free).is_ok());
+    let logged = |text: &str| {
+        let lines = servers.iter().flat_map(Server::log);
+        lines.filter(|line| line.contains(text)).count()
+    };
+    // Two clients, whose connections to the proxy stay open, and one of them asks twice.
+    let mut clients = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3)].map(|ip| Connection::from(ip, free));
+    for at in [0, 1, 0] {
+        clients[at].get("/film.mp4").is(200, b"film");
+    }
+    eventually("each is logged", || {
+        (logged(" 127.0.0.2 GET /film.mp4 200 "), logged(" 127.0.0.3 GET /film.mp4 200 ")) == (2, 1)
+    });
+    // The proxy's own checks.
+    eventually("checks are logged", || logged(" 127.0.0.1 HEAD / 308 ") > 0 || logged(" 127.0.0.1 HEAD / 404 ") > 0);
+    // A client that claims to be somebody else says so to the proxy, which takes no such header from clients.
+    let mut spoofing = Connection::from(Ipv4Addr::new(127, 0, 0, 4), free);
+    spoofing.send("PROXY TCP4 192.0.2.66 192.0.2.1 1 2\r\nGET /film.mp4 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(spoofing.response().status(), 400);
+    assert_eq!(logged("192.0.2.66"), 0);
 }

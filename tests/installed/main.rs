@@ -15,3 +15,4 @@ mod late;
 mod live;
 mod players;
 mod systemd;
+mod tls;
