@@ -8,6 +8,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -88,7 +89,7 @@ fn serve() -> (Running, SocketAddr) {
     let guest = Guest::built_in(Limits::default()).expect("a guest");
     let listener = TcpListener::from(listen::tcp("127.0.0.1:0".parse().expect("an address")).expect("a port"));
     let address = listener.local_addr().expect("it has one");
-    let server = Server::new(guest, sources.expect("it can be served")).start(vec![listener.into()]);
+    let server = Server::new(guest, sources.expect("it can be served")).start(vec![OwnedFd::from(listener)]);
     (server.expect("it starts"), address)
 }
 
