@@ -1,5 +1,6 @@
 //! Provides the built-in components, the guest and the index of live streams: each as a component and as
-//! machine code, in `OUT_DIR`, for the library to embed.
+//! machine code, in `OUT_DIR`, for the library to embed. Of the guest also machine code of its core module alone,
+//! as which it runs.
 //!
 //! In a checkout they are built from source. In the published package they are `prebuilt/NAME.wasm`, with
 //! their SHA-256 beside them. With the feature `compile` the machine code is made here; without it, it is
@@ -14,15 +15,42 @@ mod component;
 #[cfg(feature = "compile")]
 #[path = "../src/sandbox/engine.rs"]
 mod engine;
+#[cfg(feature = "compile")]
+#[path = "../src/sandbox/unbundle.rs"]
+mod unbundle;
 
 use component::{Source, fail, out_dir};
 
 /// Names a folder to leave the files of `prebuilt/` in: what the script `host/prebuild` does.
 const PREBUILD: &str = "MULTICLIENT_PREBUILD";
 
+/// Machine code that is made.
+struct Code {
+    name: &'static str,
+    /// Of which component.
+    of: &'static str,
+    #[cfg_attr(not(feature = "compile"), expect(dead_code, reason = "it is made already"))]
+    part: Part,
+}
+
+/// What of a component is compiled.
+#[cfg_attr(not(feature = "compile"), expect(dead_code, reason = "it is made already"))]
+enum Part {
+    All,
+    /// Its only core module.
+    CoreModule,
+}
+
+const CODES: [Code; 3] = [
+    Code { name: "guest", of: "guest", part: Part::All },
+    Code { name: "guest-core", of: "guest", part: Part::CoreModule },
+    Code { name: "index", of: "index", part: Part::All },
+];
+
 fn main() {
     println!("cargo::rerun-if-changed=build");
     println!("cargo::rerun-if-changed=src/sandbox/engine.rs");
+    println!("cargo::rerun-if-changed=src/sandbox/unbundle.rs");
     println!("cargo::rerun-if-env-changed={PREBUILD}");
     println!("cargo::rustc-env=WASMTIME_VERSION={}", wasmtime_version());
     let session = Source { package: "multiclient-session", features: &[], inputs: component::SESSION };
@@ -33,12 +61,15 @@ fn main() {
             Some(root) if cfg!(feature = "compile") => component::build(&root, &source),
             _ => prebuilt(&format!("{name}.wasm")),
         };
-        let machine_code = machine_code(name, &component);
+        let codes = CODES.iter().filter(|code| code.of == name);
         if env::var_os(PREBUILD).is_some() {
-            files.extend(for_the_package(name, &component));
+            files.extend(for_the_package(name, codes.clone(), &component));
+        }
+        for code in codes {
+            let machine_code = machine_code(code, &component);
+            fs::write(out_dir().join(format!("{}.cwasm", code.name)), machine_code).expect("OUT_DIR can be written");
         }
         fs::write(out_dir().join(format!("{name}.wasm")), component).expect("OUT_DIR can be written");
-        fs::write(out_dir().join(format!("{name}.cwasm")), machine_code).expect("OUT_DIR can be written");
     }
     if let Some(folder) = env::var_os(PREBUILD) {
         let folder = Path::new(&folder);
@@ -73,23 +104,30 @@ fn wasmtime_version() -> String {
 /// Compiles a component for the machine that the host is built for, which need not be the one that
 /// builds it.
 #[cfg(feature = "compile")]
-fn machine_code(_name: &str, component: &[u8]) -> Vec<u8> {
-    compile_for(&env::var("TARGET").expect("cargo sets TARGET"), component)
+fn machine_code(code: &Code, component: &[u8]) -> Vec<u8> {
+    compile_for(&env::var("TARGET").expect("cargo sets TARGET"), code, component)
 }
 
 #[cfg(not(feature = "compile"))]
-fn machine_code(name: &str, _component: &[u8]) -> Vec<u8> {
+fn machine_code(code: &Code, _component: &[u8]) -> Vec<u8> {
     let architecture = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
-    prebuilt(&format!("{name}.{architecture}.cwasm"))
+    prebuilt(&format!("{}.{architecture}.cwasm", code.name))
 }
 
 #[cfg(feature = "compile")]
-fn compile_for(target: &str, component: &[u8]) -> Vec<u8> {
+fn compile_for(target: &str, code: &Code, component: &[u8]) -> Vec<u8> {
     let mut config = engine::config(engine::MEMORY_RESERVATION);
     config
         .target(target)
         .and_then(|config| wasmtime::Engine::new(config))
-        .and_then(|engine| engine.precompile_component(component))
+        .and_then(|engine| match code.part {
+            Part::All => engine.precompile_component(component),
+            Part::CoreModule => {
+                let module = unbundle::core_module(component);
+                engine
+                    .precompile_module(module.unwrap_or_else(|why| fail(&format!("the guest is not as it was: {why}"))))
+            }
+        })
         .unwrap_or_else(|error| {
             fail(&format!(
                 "a component does not compile for {target}: {error:#}. To build for another architecture than \
@@ -101,18 +139,28 @@ fn compile_for(target: &str, component: &[u8]) -> Vec<u8> {
 /// A component and its machine code, as the package brings them along: for this machine's architecture, or
 /// with `all-arch` for each that is supported.
 #[cfg(feature = "compile")]
-fn for_the_package(name: &str, component: &[u8]) -> Vec<(String, Vec<u8>)> {
+fn for_the_package<'a>(
+    name: &str,
+    codes: impl Iterator<Item = &'a Code> + Clone,
+    component: &[u8],
+) -> Vec<(String, Vec<u8>)> {
     let mut files = vec![(format!("{name}.wasm"), component.to_vec())];
     let architectures = if cfg!(feature = "all-arch") { &["x86_64", "aarch64"][..] } else { &[env::consts::ARCH] };
     for architecture in architectures {
-        let code = compile_for(&format!("{architecture}-unknown-linux-gnu"), component);
-        files.push((format!("{name}.{architecture}.cwasm"), code));
+        for code in codes.clone() {
+            let machine_code = compile_for(&format!("{architecture}-unknown-linux-gnu"), code, component);
+            files.push((format!("{}.{architecture}.cwasm", code.name), machine_code));
+        }
     }
     files
 }
 
 #[cfg(not(feature = "compile"))]
-fn for_the_package(_name: &str, _component: &[u8]) -> Vec<(String, Vec<u8>)> {
+fn for_the_package<'a>(
+    _name: &str,
+    _codes: impl Iterator<Item = &'a Code> + Clone,
+    _component: &[u8],
+) -> Vec<(String, Vec<u8>)> {
     fail("prebuilt files are made with the feature `compile`");
 }
 

@@ -1,7 +1,8 @@
 //! The host's words for what passes between it and a guest: those of `wit/session.wit`, which explains them.
 //!
 //! Rules: the same names and the same cases as there. `sources` produces these values, `record` writes them
-//! down, `serve` acts on them, and only `sandbox::wire` converts them to and from generated bindings.
+//! down, `serve` acts on them, and only `sandbox::wire` and `sandbox::canonical` convert them: to and from generated
+//! bindings, and to and from the memory of a core module.
 
 use std::borrow::Cow;
 

@@ -186,7 +186,7 @@ pub(crate) fn load_index(component: Option<Component>) -> Result<Option<Index>, 
 
 /// Refuses a guest that could not even start within its limit.
 pub(crate) fn check_memory(guest: Guest) -> Result<Guest, Failure> {
-    let (needs, allowed) = (guest.inspect().memory, guest.limits().memory);
+    let (needs, allowed) = (guest.initial_memory(), guest.limits().memory);
     // Its tables count, too.
     match needs >= allowed {
         true => Err(Failure::memory(allowed, needs)),

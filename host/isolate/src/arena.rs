@@ -1,6 +1,6 @@
 //! Where claims are tried: what is published, the servers that publish it, and what this process holds.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -314,7 +314,8 @@ fn compile(plan: &Plan, limits: Limits) -> Result<Guest, Failure> {
     let failed = "the guest cannot be prepared";
     match &plan.guest {
         Some((component, grants)) => Guest::custom(component.clone(), limits, grants).map_err(Failure::of(failed)),
-        None => Guest::custom(FAULTY.to_vec(), limits, &BTreeSet::new()).map_err(Failure::of(failed)),
+        // Run as the built-in guest is.
+        None => Guest::as_core_module(FAULTY.to_vec(), limits).map_err(Failure::of(failed)),
     }
 }
 

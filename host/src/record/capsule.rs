@@ -24,7 +24,7 @@ use crate::ended::{Ended, In};
 use crate::limits::{CAPSULE_FILE_BYTES, Limits};
 use crate::record::redact::{self, Words};
 use crate::sandbox::guest::Guest;
-use crate::sandbox::instance::{Place, Sharing, Terms};
+use crate::sandbox::instance::{Form, Place, Sharing, Terms};
 use crate::settings::Settings;
 
 /// The version of what a capsule looks like.
@@ -221,7 +221,9 @@ impl Capsule {
         // Nobody else takes of it now.
         let budget = Budget::new(None);
         let (guest, settings) = (Arc::clone(guest), self.settings.clone());
-        Terms { guest, settings, home, budget, sharing: Sharing::Nothing, lacks: None }
+        // Whatever it was recorded in: two ways to call a guest that must not differ.
+        let form = Form::Component;
+        Terms { guest, form, settings, home, budget, sharing: Sharing::Nothing, lacks: None }
     }
 
     pub(crate) fn place(&self) -> Place {

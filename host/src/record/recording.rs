@@ -106,7 +106,7 @@ mod tests {
     use crate::contract::Phase;
     use crate::limits::{CAPSULE_FILE_BYTES, Limits};
     use crate::sandbox::guest::Guest;
-    use crate::sandbox::instance::Sharing;
+    use crate::sandbox::instance::{Form, Sharing};
     use crate::settings::Settings;
 
     #[test]
@@ -114,7 +114,8 @@ mod tests {
         let limits = Limits { max_clients: 1, reserve: 0, ..Limits::default() };
         let guest = Arc::new(Guest::built_in(limits).expect("it is built in"));
         let (settings, budget) = (Settings::default(), Budget::new(None));
-        let terms = Terms { guest, settings, home: None, budget, sharing: Sharing::Nothing, lacks: None };
+        let form = Form::Usual;
+        let terms = Terms { guest, form, settings, home: None, budget, sharing: Sharing::Nothing, lacks: None };
         let terms = Arc::new(terms);
         let mut recording = Recording::new(7, Place::Regular, &terms);
         let piece = vec![b'a'; 16 << 10];

@@ -11,7 +11,7 @@ use crate::ended::Ended;
 use crate::limits::Limits;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::imports::GuestError;
-use crate::sandbox::instance::{self, Place, Sandbox, Sharing, Terms};
+use crate::sandbox::instance::{self, Form, Place, Sandbox, Sharing, Terms};
 use crate::sandbox::plan::{Plan, Step, Wait};
 use crate::sandbox::slow_lane::SlowLane;
 use crate::settings::Settings;
@@ -43,7 +43,8 @@ impl Sessions {
         let settings = Settings::default();
         let budget = Budget::new(guest.limits().total_memory);
         let guest = Arc::new(guest);
-        let terms = Terms { guest, settings, home: None, budget, sharing: Sharing::Nothing, lacks: None };
+        let form = Form::Usual;
+        let terms = Terms { guest, form, settings, home: None, budget, sharing: Sharing::Nothing, lacks: None };
         Ok(Self { terms, slow_lane: Arc::default() })
     }
 

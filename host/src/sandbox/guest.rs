@@ -4,11 +4,13 @@ use std::borrow::Cow;
 #[cfg(feature = "compile")]
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::OnceLock;
 
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, Module, PoolingAllocationConfig};
 
 use crate::limits::Limits;
+use crate::sandbox::core_module::CoreModule;
 use crate::sandbox::engine::{self, MEMORY_RESERVATION};
 use crate::sandbox::imports::GuestError;
 #[cfg(feature = "compile")]
@@ -19,11 +21,14 @@ use crate::sandbox::meter::Bounds;
 use crate::sandbox::names;
 use crate::sandbox::precompiled;
 use crate::sandbox::ticker::Ticker;
+#[cfg(feature = "compile")]
+use crate::sandbox::unbundle;
 use crate::sandbox::wire::GuestPre;
 
-/// The component that is built in, and its machine code.
+/// The component that is built in, its machine code, and that of its core module alone.
 const BUILT_IN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.wasm"));
 const BUILT_IN_PRECOMPILED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.cwasm"));
+const BUILT_IN_CORE_PRECOMPILED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest-core.cwasm"));
 
 /// Bytes at the start of a slot that are zeroed when its client is gone, and stay mapped. The rest of the
 /// slot goes back to the system.
@@ -44,16 +49,28 @@ const TABLE_ELEMENTS: usize = 1_024;
 /// It sets aside address space (not memory) for the instances of as many clients as the limits allow.
 pub struct Guest {
     engine: Engine,
-    component: Component,
     bytes: Cow<'static, [u8]>,
     limits: Limits,
-    pub(super) pre: GuestPre<Bounds>,
+    /// Its core module, where it runs as that.
+    pub(super) core: Option<CoreModule>,
+    /// Loaded when it is first needed, where the guest runs as a core module.
+    component: OnceLock<Compiled>,
+    /// What it is loaded from, unless it is compiled.
+    machine_code: Option<&'static [u8]>,
     pub(super) ticker: Ticker,
     pub(super) wants_wasi: bool,
 }
 
+/// A compiled component.
+pub(super) struct Compiled {
+    component: Component,
+    pub(super) pre: GuestPre<Bounds>,
+}
+
 impl Guest {
     /// The built-in guest: HTTP/1.1.
+    ///
+    /// It runs as the core module that its component consists of. Sessions are replayed in the component.
     ///
     /// # Errors
     ///
@@ -61,15 +78,41 @@ impl Guest {
     /// `compile`, where `limits.memory` is more than 16 MiB: machine code fits one size of memory.
     pub fn built_in(limits: Limits) -> Result<Self, GuestError> {
         let engine = engine_for(&limits, Clearing::ByAddress)?;
-        let component = if limits.memory <= MEMORY_RESERVATION {
-            precompiled::load(&engine, BUILT_IN_PRECOMPILED).map_err(GuestError::host)?
+        let fits = limits.memory <= MEMORY_RESERVATION;
+        let module = if fits {
+            precompiled::load_module(&engine, BUILT_IN_CORE_PRECOMPILED).map_err(GuestError::host)?
         } else {
-            compile(&engine, BUILT_IN)?
+            compile_core(&engine, BUILT_IN)?
         };
-        let pre = Linker::new(&engine).instantiate_pre(&component).and_then(GuestPre::new);
-        let pre = pre.map_err(GuestError::host)?;
+        let machine_code = fits.then_some(BUILT_IN_PRECOMPILED);
+        Self::of_core(engine, &module, BUILT_IN.into(), machine_code, limits)
+    }
+
+    fn of_core(
+        engine: Engine,
+        module: &Module,
+        bytes: Cow<'static, [u8]>,
+        machine_code: Option<&'static [u8]>,
+        limits: Limits,
+    ) -> Result<Self, GuestError> {
+        let core = Some(CoreModule::new(&engine, module).map_err(GuestError::host)?);
         let ticker = Ticker::start(&engine).map_err(GuestError::host)?;
-        Ok(Self { engine, component, bytes: BUILT_IN.into(), limits, pre, ticker, wants_wasi: false })
+        let component = OnceLock::new();
+        Ok(Self { engine, bytes, limits, core, component, machine_code, ticker, wants_wasi: false })
+    }
+
+    /// Any component that consists of one core module and imports nothing, run as that module: as the built-in
+    /// guest is. For tests of just that; a custom guest runs as a component.
+    ///
+    /// # Errors
+    ///
+    /// Says what of it is not such a component.
+    #[cfg(all(feature = "compile", any(feature = "isolation-testing", test)))]
+    #[doc(hidden)]
+    pub fn as_core_module(component: Vec<u8>, limits: Limits) -> Result<Self, GuestError> {
+        let engine = engine_for(&limits, Clearing::ByAddress)?;
+        let module = compile_core(&engine, &component)?;
+        Self::of_core(engine, &module, component.into(), None, limits)
     }
 
     /// A custom guest: any component that exports the contract.
@@ -83,7 +126,23 @@ impl Guest {
     #[cfg(feature = "compile")]
     pub fn custom(component: Vec<u8>, limits: Limits, grants: &BTreeSet<Grant>) -> Result<Self, GuestError> {
         let engine = engine_for(&limits, Clearing::ByAddress)?;
-        Self::compiled(engine, component, limits, grants)
+        let compiled = Component::from_binary(&engine, &names::without_long(&component));
+        let compiled = compiled.map_err(GuestError::not_a_component)?;
+        let imports = imports::imports(&engine, &compiled);
+        imports::check(&imports, grants)?;
+        let linker = imports::linker(&engine)?;
+        let pre = linker.instantiate_pre(&compiled).and_then(GuestPre::new).map_err(GuestError::not_a_guest)?;
+        let ticker = Ticker::start(&engine).map_err(GuestError::host)?;
+        Ok(Self {
+            engine,
+            bytes: component.into(),
+            limits,
+            core: None,
+            component: Compiled { component: compiled, pre }.into(),
+            machine_code: None,
+            ticker,
+            wants_wasi: !imports.is_empty(),
+        })
     }
 
     /// The same, in slots that are cleared by the page map. For the trial of isolation, which must find
@@ -92,25 +151,8 @@ impl Guest {
     #[doc(hidden)]
     pub fn cleared_by_page_map(component: Vec<u8>, limits: Limits) -> Result<Self, GuestError> {
         let engine = engine_for(&limits, Clearing::ByPageMap)?;
-        Self::compiled(engine, component, limits, &BTreeSet::new())
-    }
-
-    #[cfg(feature = "compile")]
-    fn compiled(
-        engine: Engine,
-        component: Vec<u8>,
-        limits: Limits,
-        grants: &BTreeSet<Grant>,
-    ) -> Result<Self, GuestError> {
-        let bytes = component;
-        let compiled = Component::from_binary(&engine, &names::without_long(&bytes));
-        let component = compiled.map_err(GuestError::not_a_component)?;
-        let imports = imports::imports(&engine, &component);
-        imports::check(&imports, grants)?;
-        let linker = imports::linker(&engine)?;
-        let pre = linker.instantiate_pre(&component).and_then(GuestPre::new).map_err(GuestError::not_a_guest)?;
-        let ticker = Ticker::start(&engine).map_err(GuestError::host)?;
-        Ok(Self { engine, component, bytes: bytes.into(), limits, pre, ticker, wants_wasi: !imports.is_empty() })
+        let module = compile_core(&engine, &component)?;
+        Self::of_core(engine, &module, component.into(), None, limits)
     }
 
     /// The limits that its clients are served within.
@@ -130,7 +172,28 @@ impl Guest {
 
     /// What the component itself says that it needs and offers.
     pub fn inspect(&self) -> Inspection {
-        Inspection::new(&self.engine, &self.component, &self.bytes)
+        let compiled = self.compiled().expect("a component whose core module was loaded can be loaded");
+        Inspection::new(&self.engine, &compiled.component, &self.bytes)
+    }
+
+    /// The bytes of memory that an instance of it starts with.
+    pub fn initial_memory(&self) -> u64 {
+        self.core.as_ref().map_or_else(|| self.inspect().memory, |core| core.initial_memory)
+    }
+
+    /// The guest as a component.
+    pub(super) fn compiled(&self) -> Result<&Compiled, GuestError> {
+        if let Some(compiled) = self.component.get() {
+            return Ok(compiled);
+        }
+        let component = match self.machine_code {
+            Some(machine_code) => precompiled::load(&self.engine, machine_code).map_err(GuestError::host)?,
+            None => compile(&self.engine, &self.bytes)?,
+        };
+        let pre = Linker::new(&self.engine).instantiate_pre(&component).and_then(GuestPre::new);
+        let pre = pre.map_err(GuestError::host)?;
+        // Another thread may have been faster.
+        Ok(self.component.get_or_init(|| Compiled { component, pre }))
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -149,10 +212,27 @@ fn compile(engine: &Engine, component: &[u8]) -> Result<Component, GuestError> {
     Component::from_binary(engine, component).map_err(GuestError::host)
 }
 
+/// Compiles the core module in a component.
+#[cfg(feature = "compile")]
+fn compile_core(engine: &Engine, component: &[u8]) -> Result<Module, GuestError> {
+    let module = unbundle::core_module(component).map_err(GuestError::NotAComponent)?;
+    Module::from_binary(engine, module).map_err(GuestError::host)
+}
+
 #[cfg(not(feature = "compile"))]
 fn compile(_: &Engine, _: &[u8]) -> Result<Component, GuestError> {
+    Err(without_compiler())
+}
+
+#[cfg(not(feature = "compile"))]
+fn compile_core(_: &Engine, _: &[u8]) -> Result<Module, GuestError> {
+    Err(without_compiler())
+}
+
+#[cfg(not(feature = "compile"))]
+fn without_compiler() -> GuestError {
     let most = MEMORY_RESERVATION;
-    Err(GuestError::Host(format!("more than {most} bytes of memory for a guest need the feature `compile`")))
+    GuestError::Host(format!("more than {most} bytes of memory for a guest need the feature `compile`"))
 }
 
 /// How a slot is cleared before the next client gets it.

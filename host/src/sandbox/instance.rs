@@ -11,6 +11,7 @@ use crate::contract::{Action, Event};
 use crate::ended::Ended;
 use crate::limits::COMPONENT_HANDLES;
 use crate::protection::Protection;
+use crate::sandbox::core_module::CoreInstance;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::meter::{Bounds, timed};
 use crate::sandbox::slow_lane::SlowLane;
@@ -24,6 +25,7 @@ use crate::sync::lock;
 /// What the sessions of a server are made with, the same for all of them.
 pub(crate) struct Terms {
     pub(crate) guest: Arc<Guest>,
+    pub(crate) form: Form,
     pub(crate) settings: Settings,
     /// The name of the only source.
     pub(crate) home: Option<Vec<u8>>,
@@ -31,6 +33,16 @@ pub(crate) struct Terms {
     pub(crate) budget: Arc<Budget>,
     pub(crate) sharing: Sharing,
     pub(crate) lacks: Option<Protection>,
+}
+
+/// In which form a guest runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As a core module, if it is the built-in one, and otherwise as a component.
+    #[default]
+    Usual,
+    /// As a component, whichever it is.
+    Component,
 }
 
 /// Which place a client has been given.
@@ -66,7 +78,7 @@ pub struct SharedInstance(Arc<Mutex<Option<Instance>>>);
 /// One client's session, in an instance of its own.
 pub(crate) struct Sandbox {
     instance: Held,
-    session: ResourceAny,
+    session: Session,
     cpu: Duration,
 }
 
@@ -84,10 +96,28 @@ pub(crate) struct Spent {
 /// An instance, in its store.
 struct Instance {
     store: Store<Bounds>,
-    guest: wit::Guest,
+    runs: Runs,
     compiled: Arc<Guest>,
 }
 
+/// An instance, in the form in which it runs.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are of the large one, and a box would be one more allocation"
+)]
+enum Runs {
+    Core(CoreInstance),
+    Component(wit::Guest),
+}
+
+/// A session, as its instance knows it.
+#[derive(Clone, Copy)]
+enum Session {
+    Core(u32),
+    Component(ResourceAny),
+}
+
+#[expect(clippy::large_enum_variant, reason = "the small one is only for the trial of isolation")]
 enum Held {
     Own(Instance),
     Shared(SharedInstance),
@@ -114,7 +144,7 @@ impl Sandbox {
                 if instance.is_none() {
                     let mut first = Instance::new(terms, place, slow_lane)?;
                     // It holds the sessions of all that have come and gone.
-                    first.store.set_max_component_handles(usize::MAX);
+                    allow_handles(&mut first.store, usize::MAX);
                     *instance = Some(first);
                 }
                 Held::Shared(shared.clone())
@@ -188,16 +218,24 @@ impl Instance {
         let mut store = Store::new(compiled.engine(), bounds);
         store.limiter(|bounds| bounds);
         let handles = if terms.lacks == Some(Protection::Handles) { usize::MAX } else { COMPONENT_HANDLES };
-        store.set_max_component_handles(handles);
+        allow_handles(&mut store, handles);
         store.set_hostcall_fuel(usize::try_from(limits.action_bytes()).unwrap_or(usize::MAX));
         store.epoch_deadline_callback(|mut store| Ok(store.data_mut().cpu.tick()));
 
-        let made = timed(&compiled.ticker, &mut store, |store| compiled.pre.instantiate(store));
-        match made {
-            Ok(guest) => {
-                let guest = guest.multiclient_session_handler().clone();
-                Ok(Self { store, guest, compiled: Arc::clone(compiled) })
+        let core = compiled.core.as_ref().filter(|_| terms.form == Form::Usual);
+        let made = match core {
+            Some(core) => timed(&compiled.ticker, &mut store, |store| core.instantiate(store)).map(Runs::Core),
+            None => {
+                let component = compiled.compiled().map_err(|error| {
+                    let fault = Ended::HostFault(error.to_string());
+                    (fault, Spent::default())
+                })?;
+                timed(&compiled.ticker, &mut store, |store| component.pre.instantiate(store))
+                    .map(|guest| Runs::Component(guest.multiclient_session_handler().clone()))
             }
+        };
+        match made {
+            Ok(runs) => Ok(Self { store, runs, compiled: Arc::clone(compiled) }),
             Err(error) => {
                 let ended = why_not_made(&error, store.data());
                 Err((ended, Spent::of(store.data())))
@@ -210,29 +248,46 @@ impl Instance {
         self.store.data().cpu.last
     }
 
-    fn session(&mut self, terms: &Terms, place: Place) -> Result<ResourceAny, Ended> {
-        let Self { store, guest, compiled } = self;
+    fn session(&mut self, terms: &Terms, place: Place) -> Result<Session, Ended> {
+        let Self { store, runs, compiled } = self;
         let circumstances = Circumstances {
             home: terms.home.as_deref(),
             max_exchanges: compiled.limits().max_exchanges,
             at_capacity: place == Place::Reserve,
         };
-        wire::with_settings(&terms.settings, &circumstances, |settings| {
-            timed(&compiled.ticker, store, |store| guest.session().call_constructor(store, settings))
-        })
+        match runs {
+            Runs::Core(core) => {
+                let call = |store: &mut _| core.session(store, &terms.settings, &circumstances);
+                timed(&compiled.ticker, store, call).map(Session::Core)
+            }
+            Runs::Component(guest) => wire::with_settings(&terms.settings, &circumstances, |settings| {
+                timed(&compiled.ticker, store, |store| guest.session().call_constructor(store, settings))
+            })
+            .map(Session::Component),
+        }
         .map_err(|error| why(&error, store.data()))
     }
 
-    fn advance(&mut self, session: ResourceAny, now: u64, event: &Event<'_>) -> Result<Vec<Action>, Ended> {
-        let Self { store, guest, compiled } = self;
-        let actions = wire::with_event(event, |event| {
-            timed(&compiled.ticker, store, |store| guest.session().call_advance(store, session, now, event))
-        });
-        match actions {
-            Ok(actions) => Ok(actions.into_iter().map(Action::from).collect()),
-            Err(error) => Err(why(&error, store.data())),
-        }
+    fn advance(&mut self, session: Session, now: u64, event: &Event<'_>) -> Result<Vec<Action>, Ended> {
+        let Self { store, runs, compiled } = self;
+        let actions = match (runs, session) {
+            (Runs::Core(core), Session::Core(session)) => {
+                timed(&compiled.ticker, store, |store| core.advance(store, session, now, event))
+            }
+            (Runs::Component(guest), Session::Component(session)) => wire::with_event(event, |event| {
+                timed(&compiled.ticker, store, |store| guest.session().call_advance(store, session, now, event))
+            })
+            .map(|actions| actions.into_iter().map(Action::from).collect()),
+            _ => unreachable!("a session is in the instance that made it"),
+        };
+        actions.map_err(|error| why(&error, store.data()))
     }
+}
+
+/// Sets how many handles a guest may have, in either form.
+fn allow_handles(store: &mut Store<Bounds>, most: usize) {
+    store.set_max_component_handles(most);
+    store.data_mut().handles.limit = most;
 }
 
 /// The time, as a guest is told it.

@@ -9,7 +9,8 @@ use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 
 use crate::budget::{Charge, Exhausted};
 use crate::ended::Limit;
-use crate::limits::{INSTANCE_BYTES, Limits, TICK};
+use crate::limits::{COMPONENT_HANDLES, INSTANCE_BYTES, Limits, TICK};
+use crate::sandbox::handles::Handles;
 use crate::sandbox::slow_lane::{Entry, Place, SlowLane};
 use crate::sandbox::ticker::Ticker;
 #[cfg(feature = "wasi")]
@@ -27,6 +28,8 @@ pub(super) struct Bounds {
     /// Of one list of actions, in the host's memory.
     pub(super) action_bytes: u64,
     pub(super) cpu: Cpu,
+    /// Those of a guest that runs as a core module.
+    pub(super) handles: Handles,
     /// For custom guests that want one.
     #[cfg(feature = "wasi")]
     pub(super) wasi: Option<Box<Wasi>>,
@@ -65,6 +68,7 @@ impl Bounds {
                 long: None,
                 last: Duration::ZERO,
             },
+            handles: Handles::new(COMPONENT_HANDLES),
             #[cfg(feature = "wasi")]
             wasi: None,
         }

@@ -5,9 +5,14 @@
 
 #[doc(hidden)]
 pub mod bench;
+mod canonical;
+mod core_module;
 pub(crate) mod engine;
 pub(crate) mod facts;
+#[cfg(all(test, feature = "compile"))]
+mod forms;
 pub(crate) mod guest;
+mod handles;
 pub(crate) mod imports;
 pub(crate) mod indexer;
 pub(crate) mod inspect;
@@ -20,6 +25,8 @@ mod precompiled;
 pub(crate) mod slow_lane;
 mod ticker;
 mod trap;
+#[cfg(feature = "compile")]
+mod unbundle;
 #[cfg(feature = "wasi")]
 mod wasi;
 mod wire;

@@ -6,6 +6,7 @@ use wasmtime::{Trap, WasmBacktrace};
 
 use crate::ended::{Ended, Limit};
 use crate::limits::COMPONENT_HANDLES;
+use crate::sandbox::canonical::Excess;
 use crate::sandbox::meter::Bounds;
 
 /// What wasmtime 48 says when a list is larger than its bound (hostcall fuel): it has no type for that.
@@ -29,12 +30,18 @@ pub(super) fn why(error: &wasmtime::Error, bounds: &Bounds) -> Ended {
         return Ended::OverLimit { limit, backtrace };
     }
     let message = error.root_cause().to_string();
-    let limit = match error.downcast_ref::<Trap>() {
-        None if message.contains(OUT_OF_HOSTCALL_FUEL) => Limit::ActionBytes(bounds.action_bytes),
-        None if message.contains(OUT_OF_HANDLES) => Limit::Handles(COMPONENT_HANDLES),
+    let excess = match (error.downcast_ref::<Trap>(), error.downcast_ref::<Excess>()) {
+        (None, Some(excess)) => Some(*excess),
+        (None, None) if message.contains(OUT_OF_HOSTCALL_FUEL) => Some(Excess::Bytes),
+        (None, None) if message.contains(OUT_OF_HANDLES) => Some(Excess::Handles),
+        _ => None,
+    };
+    let limit = match excess {
+        Some(Excess::Bytes) => Limit::ActionBytes(bounds.action_bytes),
+        Some(Excess::Handles) => Limit::Handles(COMPONENT_HANDLES),
         // What a guest hands over and nobody can read (a list that lies beyond its memory, an action that
         // does not exist) is a trap too, says the component model.
-        _ => return Ended::Trapped { message, backtrace },
+        None => return Ended::Trapped { message, backtrace },
     };
     Ended::OverLimit { limit, backtrace }
 }

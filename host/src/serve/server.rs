@@ -17,7 +17,7 @@ use crate::protection::Protection;
 use crate::record::keeper::{Capsules, Keeper};
 use crate::sandbox::guest::Guest;
 use crate::sandbox::indexer::{Index, Unwalled};
-use crate::sandbox::instance::{Sharing, Terms};
+use crate::sandbox::instance::{Form, Sharing, Terms};
 use crate::serve::accept::{self, Acceptor};
 use crate::serve::admission::Summary;
 use crate::serve::event_loop::EventLoop;
@@ -137,7 +137,8 @@ impl Server {
         let home = self.sources.only().map(<[u8]>::to_vec);
         let budget = Budget::new(self.guest.limits().total_memory);
         let (sharing, lacks) = (self.sharing, self.lacks);
-        let terms = Terms { guest: self.guest, settings: self.settings, home, budget, sharing, lacks };
+        let form = Form::Usual;
+        let terms = Terms { guest: self.guest, form, settings: self.settings, home, budget, sharing, lacks };
         if lacks == Some(Protection::Listings) {
             self.sources.list_without_protection();
         }

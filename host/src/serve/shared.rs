@@ -73,9 +73,9 @@ impl Shared {
             return Err(OtherLimits);
         }
         let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
-        let Terms { settings, home, budget, sharing, lacks, .. } = &**terms;
+        let Terms { form, settings, home, budget, sharing, lacks, .. } = &**terms;
         let (settings, home, budget, sharing) = (settings.clone(), home.clone(), Arc::clone(budget), sharing.clone());
-        *terms = Arc::new(Terms { guest, settings, home, budget, sharing, lacks: *lacks });
+        *terms = Arc::new(Terms { guest, form: *form, settings, home, budget, sharing, lacks: *lacks });
         Ok(())
     }
 
