@@ -46,6 +46,17 @@ impl Ends {
     }
 }
 
+/// In which form the guests of a server run.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    /// As the built-in guest does.
+    CoreModule,
+    /// As custom guests do.
+    Component,
+}
+
+pub(super) const FORMS: [Form; 2] = [Form::CoreModule, Form::Component];
+
 /// A server whose guests can be asked to fail.
 pub(super) struct Arena {
     pub(super) server: Running,
@@ -57,12 +68,20 @@ pub(super) struct Arena {
 
 impl Arena {
     pub(super) fn new(limits: Limits, settings: Settings) -> Self {
+        Self::of(Form::CoreModule, limits, settings)
+    }
+
+    pub(super) fn of(form: Form, limits: Limits, settings: Settings) -> Self {
         let turn = alone();
         let folder = Folder::new();
         folder.file("small.ts", noise(1, 1_000));
         folder.file("large.ts", noise(2, 256 << 10));
         let ends = Arc::new(Ends::default());
-        let guest = Guest::custom(FAULTY.to_vec(), limits, &BTreeSet::new()).expect("it is a guest");
+        let guest = match form {
+            Form::CoreModule => Guest::as_core_module(FAULTY.to_vec(), limits),
+            Form::Component => Guest::custom(FAULTY.to_vec(), limits, &BTreeSet::new()),
+        };
+        let guest = guest.expect("it is a guest");
         let sources = Sources::at(folder.path()).expect("the folder is there");
         let journal: Arc<dyn Journal> = Arc::<Ends>::clone(&ends);
         let listener = listen::tcp(([127, 0, 0, 1], 0).into()).expect("a port is free");

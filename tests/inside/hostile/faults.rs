@@ -5,27 +5,31 @@ use std::time::Duration;
 use multiclient::{Ended, Limit, Settings, Summary};
 use support::{Connection, PATIENCE, noise};
 
-use super::arena::{Arena, FAULTS, limits};
+use super::arena::{Arena, FAULTS, FORMS, limits};
 
 #[test]
 fn each_fault_disconnects_its_client_with_its_reason() {
-    let arena = Arena::new(limits(), Settings::default());
-    for (fault, verdict) in FAULTS {
-        let life = arena.provoke(fault);
-        assert!(verdict(&life.ended), "{fault} ended as {:?}", life.ended);
-        assert!(life.memory_peak <= 8 << 20, "{fault} had {} bytes", life.memory_peak);
+    for form in FORMS {
+        let arena = Arena::of(form, limits(), Settings::default());
+        for (fault, verdict) in FAULTS {
+            let life = arena.provoke(fault);
+            assert!(verdict(&life.ended), "{fault} ended as {:?}, {form:?}", life.ended);
+            assert!(life.memory_peak <= 8 << 20, "{fault} had {} bytes, {form:?}", life.memory_peak);
+        }
+        let Summary { clients, cut_off, .. } = arena.stop();
+        assert_eq!((clients, cut_off), (FAULTS.len() as u64, 0));
     }
-    let Summary { clients, cut_off, .. } = arena.stop();
-    assert_eq!((clients, cut_off), (FAULTS.len() as u64, 0));
 }
 
 #[test]
 fn a_million_actions_cost_no_more_memory_than_the_limit() {
     let mut limits = limits();
     (limits.memory, limits.cpu) = (256 << 20, Duration::from_secs(5));
-    let arena = Arena::new(limits, Settings::default());
-    let ended = arena.provoke("actions").ended;
-    assert!(matches!(ended, Ended::OverLimit { limit: Limit::ActionBytes(_), .. }), "{ended:?}");
+    for form in FORMS {
+        let arena = Arena::of(form, limits.clone(), Settings::default());
+        let ended = arena.provoke("actions").ended;
+        assert!(matches!(ended, Ended::OverLimit { limit: Limit::ActionBytes(_), .. }), "{ended:?}, {form:?}");
+    }
 }
 
 #[test]
@@ -45,11 +49,13 @@ fn the_names_that_a_guest_waits_for_count_as_memory_of_its_client() {
 fn a_larger_limit_on_sends_can_be_reached() {
     let mut limits = limits();
     limits.max_send = 32 << 20;
-    let arena = Arena::new(limits, Settings::default());
-    // 64 sends of a MiB, more than the usual bound on a list, are all taken; that they were never its to give
-    // is seen when the guest frees them.
-    let ended = arena.provoke("sends").ended;
-    assert!(matches!(ended, Ended::Trapped { .. }), "{ended:?}");
+    for form in FORMS {
+        let arena = Arena::of(form, limits.clone(), Settings::default());
+        // 64 sends of a MiB, more than the usual bound on a list, are all taken; that they were never its to give
+        // is seen when the guest frees them.
+        let ended = arena.provoke("sends").ended;
+        assert!(matches!(ended, Ended::Trapped { .. }), "{ended:?}, {form:?}");
+    }
 }
 
 #[test]
@@ -101,18 +107,20 @@ fn faults_in_the_constructor_have_the_same_reasons() {
     for (fault, verdict) in &FAULTS[..4] {
         let mut settings = Settings::default();
         settings.headers = vec![("X-Fault".to_owned(), (*fault).to_owned())];
-        let arena = Arena::new(limits(), settings);
-        let mut connection = Connection::to(arena.address());
-        connection.send_request("GET", "/small.ts", &[]);
-        assert_eq!(connection.read_to_cut(), b"");
-        let life = arena.ends.of(connection.local_address());
-        assert!(verdict(&life.ended), "{fault} ended as {:?}", life.ended);
-        // What it used until then is reported, too.
-        assert!(life.memory_peak > 64 << 10, "{fault} had {} bytes", life.memory_peak);
-        match *fault {
-            "spin" => assert!(life.cpu >= limits().cpu, "{:?} of CPU time", life.cpu),
-            "grow" => assert!(life.memory_peak > 6 << 20, "{} bytes", life.memory_peak),
-            _ => assert!(life.cpu > Duration::ZERO),
+        for form in FORMS {
+            let arena = Arena::of(form, limits(), settings.clone());
+            let mut connection = Connection::to(arena.address());
+            connection.send_request("GET", "/small.ts", &[]);
+            assert_eq!(connection.read_to_cut(), b"");
+            let life = arena.ends.of(connection.local_address());
+            assert!(verdict(&life.ended), "{fault} ended as {:?}, {form:?}", life.ended);
+            // What it used until then is reported, too.
+            assert!(life.memory_peak > 64 << 10, "{fault} had {} bytes, {form:?}", life.memory_peak);
+            match *fault {
+                "spin" => assert!(life.cpu >= limits().cpu, "{:?} of CPU time", life.cpu),
+                "grow" => assert!(life.memory_peak > 6 << 20, "{} bytes", life.memory_peak),
+                _ => assert!(life.cpu > Duration::ZERO),
+            }
         }
     }
 }
