@@ -15,8 +15,8 @@ use std::time::Duration;
 use multiclient::{Guest, Limits, Live, Running, Server, Sources, listen};
 
 /// Blocks of memory that the host asks for.
-const FOR_A_CONNECTION: u64 = 39;
-const FOR_AN_EXCHANGE: u64 = 8;
+const FOR_A_CONNECTION: u64 = 29;
+const FOR_AN_EXCHANGE: u64 = 6;
 
 const COUNT: u64 = 200;
 
