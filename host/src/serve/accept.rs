@@ -94,9 +94,11 @@ impl Acceptor {
                     slow_lane: Arc::clone(slow_lane),
                     silent: Arc::clone(silent),
                     stop: stop.clone(),
-                    greeting: greeting.clone(),
                 };
-                tokio::spawn(client.serve());
+                match greeting {
+                    None => tokio::spawn(client.serve()),
+                    Some(greeting) => tokio::spawn(client.greet_and_serve(Arc::clone(greeting))),
+                };
             }
             Err(reason) => {
                 drop(socket);

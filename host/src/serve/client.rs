@@ -14,7 +14,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::admission::Admission;
 use super::buffer::with_buffer;
 use super::failed::lost;
-use super::greeting::Greeting;
 use super::pace::Pace;
 use super::reports::Reports;
 use super::shared::{Shared, Stop};
@@ -37,8 +36,8 @@ use crate::sources::{Resolved, Source, View};
 pub(crate) struct Client {
     pub(crate) number: u64,
     pub(crate) peer: Option<SocketAddr>,
-    /// Of a proxy that has told where the client comes from.
-    pub(crate) via: Option<SocketAddr>,
+    /// Of a proxy that has told where the client comes from. Few have one, and it would make all of them larger.
+    pub(crate) via: Option<Box<SocketAddr>>,
     pub(crate) carrier: Carrier,
     // Dropped before the socket: a client that sees its connection closed and comes again finds its place
     // free.
@@ -48,8 +47,6 @@ pub(crate) struct Client {
     pub(crate) slow_lane: Arc<SlowLane>,
     pub(crate) silent: Arc<Silent>,
     pub(crate) stop: watch::Receiver<Stop>,
-    /// What comes before its first words. None: nothing.
-    pub(crate) greeting: Option<Arc<Greeting>>,
 }
 
 /// What a connection runs over.
@@ -61,19 +58,13 @@ pub(crate) enum Carrier {
 
 impl Client {
     /// Serves the client, and tells the journal when its connection is closed.
-    pub(crate) async fn serve(mut self) {
-        let accepted = Instant::now();
-        let mut untold = Untold::new(self.number, self.peer, &self.shared);
-        if let Some(greeting) = self.greeting.take() {
-            let greeted = Box::pin(self.greet(&greeting, accepted)).await;
-            (untold.peer, untold.via) = (self.peer, self.via);
-            if let Err(ended) = greeted {
-                // Before it is told of: whoever reads of it finds the place free.
-                drop(self);
-                let closed = Closed { duration: accepted.elapsed(), ..untold.closed(ended) };
-                return untold.tell(closed, None);
-            }
-        }
+    pub(crate) fn serve(self) -> impl Future<Output = ()> {
+        let untold = Untold::new(self.number, self.peer, &self.shared);
+        self.serve_greeted(Instant::now(), untold)
+    }
+
+    /// The same for a client that was accepted and greeted before.
+    pub(super) async fn serve_greeted(self, accepted: Instant, untold: Untold) {
         let mut connection = Connection::new(self, accepted);
         // A client that says nothing costs the wait for its first bytes. What comes after that takes more,
         // and is made when they have come.
@@ -308,7 +299,8 @@ impl Connection {
                     if !self.client.socket.is_secure() {
                         return Err(Ended::Finished);
                     }
-                    let waited = timeout(FIRST_WORDS, self.wait_for_bytes(asking)).await;
+                    // Seldom: its room is made when it comes to that, as that for what only TLS needs.
+                    let waited = Box::pin(timeout(FIRST_WORDS, self.wait_for_bytes(asking))).await;
                     waited.map_err(|_| Ended::Finished)??;
                     self.stopping = Stopping::LastCall;
                 }

@@ -3,6 +3,8 @@
 //! Rules: there is no instance yet, and nobody waits here for longer than for a header section. Whoever takes longest
 //! gives way: to other handshakes, and to everybody where the server is full.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
 use super::client::Client;
@@ -11,8 +13,9 @@ use super::greeting::{Greeting, Handshakes};
 use super::listen::Proxy;
 use super::shared::Stop;
 use super::silent::Holds;
+use super::untold::Untold;
 use super::wait::until;
-use crate::ended::{Ended, Timeout, TlsFault};
+use crate::ended::{Closed, Ended, Timeout, TlsFault};
 use crate::limits::RESERVE_TIMEOUT;
 use crate::proxy::{self, Header, Origin};
 use crate::sandbox::instance::Place;
@@ -20,8 +23,26 @@ use crate::socket::{For, Moved, Shaken};
 use crate::tls::Tls;
 
 impl Client {
+    /// Greets the client and serves it. Separate from serving, so that a client without a greeting does not hold the
+    /// room for one.
+    pub(crate) async fn greet_and_serve(mut self, greeting: Arc<Greeting>) {
+        let accepted = Instant::now();
+        let mut untold = Untold::new(self.number, self.peer, &self.shared);
+        let greeted = Box::pin(self.greet(&greeting, accepted)).await;
+        untold.came(self.peer, self.via.as_deref().copied());
+        match greeted {
+            Ok(()) => Box::pin(self.serve_greeted(accepted, untold)).await,
+            Err(ended) => {
+                // Before it is told of: whoever reads of it finds the place free.
+                drop(self);
+                let closed = Closed { duration: accepted.elapsed(), ..untold.closed(ended) };
+                untold.tell(closed, None);
+            }
+        }
+    }
+
     /// Does what comes before a client's first words.
-    pub(super) async fn greet(&mut self, greeting: &Greeting, accepted: Instant) -> Result<(), Ended> {
+    async fn greet(&mut self, greeting: &Greeting, accepted: Instant) -> Result<(), Ended> {
         if greeting.proxy == Proxy::Expected {
             // It holds a header, which nobody else has to.
             Box::pin(self.hear_proxy(accepted)).await?;
@@ -61,7 +82,7 @@ impl Client {
 
     fn comes_from(&mut self, origin: Origin) -> Result<(), Ended> {
         if let Origin::Client(client) = origin {
-            self.via = self.peer;
+            self.via = self.peer.map(Box::new);
             self.peer = Some(client);
             self.admission.count_for(client, &self.shared.limits).map_err(Ended::Rejected)?;
         }

@@ -117,7 +117,7 @@ impl Connection {
                 },
                 Step::Pass(span) if self.client.socket.is_secure() => {
                     let follows = follows(steps.peek(), last);
-                    self.pass_encrypted(span, follows).await?;
+                    Box::pin(self.pass_encrypted(span, follows)).await?;
                 }
                 Step::Pass(span) => self.pass(span).await?,
                 Step::Report(report) => {
@@ -284,7 +284,7 @@ impl Connection {
     /// Waits until everything that counts as sent is with the kernel.
     async fn flush(&mut self, follows: Follows) -> Result<(), Ended> {
         while !self.client.socket.flush(follows).map_err(|error| lost(&error))? {
-            self.wait_for_room().await?;
+            Box::pin(self.wait_for_room()).await?;
         }
         Ok(())
     }
@@ -349,7 +349,7 @@ impl Connection {
         let exchange = Exchange {
             client: self.client.number,
             peer: self.client.peer,
-            via: self.client.via,
+            via: self.client.via.as_deref().copied(),
             request: &report.request,
             status: report.status,
             referrer: &report.referrer,

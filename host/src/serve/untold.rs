@@ -11,8 +11,8 @@ use crate::record::recording::Recording;
 /// too.
 pub(super) struct Untold {
     client: u64,
-    pub(super) peer: Option<SocketAddr>,
-    pub(super) via: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
+    via: Option<Box<SocketAddr>>,
     /// None: it was told.
     shared: Option<Arc<Shared>>,
 }
@@ -22,9 +22,14 @@ impl Untold {
         Self { client, peer, via: None, shared: Some(Arc::clone(shared)) }
     }
 
+    /// Notes where it has come from, as far as a proxy has told.
+    pub(super) fn came(&mut self, peer: Option<SocketAddr>, via: Option<SocketAddr>) {
+        (self.peer, self.via) = (peer, via.map(Box::new));
+    }
+
     /// The same, with why it ended.
     pub(super) fn closed(&self, ended: Ended) -> Closed {
-        Closed { via: self.via, ..Closed::new(self.client, self.peer, ended) }
+        Closed { via: self.via.as_deref().copied(), ..Closed::new(self.client, self.peer, ended) }
     }
 
     pub(super) fn tell(mut self, closed: Closed, recording: Option<Box<Recording>>) {
