@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
-use support::{Folder, Server, multiclient, text};
+use support::{Folder, Server, SetOnDrop, multiclient, text};
 
 use super::client::{Secure, trusting};
 use super::{Certificate, certificate, serve};
@@ -132,4 +133,34 @@ fn a_key_that_everybody_can_read_is_warned_of() {
         let warned = server.log().iter().any(|line| line.contains("everybody on this machine can read"));
         assert_eq!(warned, warns, "{:?}", server.log());
     }
+}
+
+#[test]
+fn reloading_under_load_fails_nobody() {
+    let folder = Folder::new();
+    folder.file("a", "first");
+    let tls = serve(folder.path(), &[]);
+    let (server, config) = (&tls.server, trusting(&tls.certificate.der));
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _over = SetOnDrop(&over);
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut served = 0;
+                    while !over.load(Ordering::Relaxed) {
+                        assert_eq!(Secure::to(server.address(), &config).get("/a").1, b"first");
+                        served += 1;
+                    }
+                    served
+                })
+            })
+            .collect();
+        for round in 1..=20 {
+            server.signal(Signal::HUP);
+            server.wait_for_lines(round, "certificates read again");
+        }
+        over.store(true, Ordering::Relaxed);
+        assert!(clients.into_iter().map(|client| client.join().expect("nobody fails")).sum::<u32>() > 0);
+    });
 }
