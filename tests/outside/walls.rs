@@ -25,7 +25,7 @@ use support::{
 const ALL: &str = "walls    privileges, files, network, scopes, code, calls";
 
 /// Whether this machine has all walls. If not, the test is skipped.
-fn all_walls() -> bool {
+pub(crate) fn all_walls() -> bool {
     static HAS: OnceLock<bool> = OnceLock::new();
     let has = *HAS.get_or_init(|| {
         let folder = Folder::new();

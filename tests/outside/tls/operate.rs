@@ -1,13 +1,14 @@
-//! Memory, and users without rights.
+//! Servers with few rights.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use rustix::process::{Signal, geteuid};
 use support::{Folder, Server, skip, text};
 
 use super::certificate;
 use super::client::{Secure, trusting};
+use crate::walls::all_walls;
 
 #[test]
 fn a_key_that_only_root_can_read_serves_another_user_and_is_kept() {
@@ -35,4 +36,33 @@ fn a_key_that_only_root_can_read_serves_another_user_and_is_kept() {
     chown(&certificate.key, Some(std::os::unix::fs::MetadataExt::uid(&nobody)), None).expect("root may");
     server.signal(Signal::HUP);
     server.wait_for_line("certificates read again");
+}
+
+#[test]
+fn renewed_certificates_are_read_behind_all_walls() {
+    if !all_walls() {
+        return;
+    }
+    // As certbot lays them out: links into an archive, with a new number for each.
+    let keys = Folder::new();
+    let renew = |number: u32| {
+        let made = certificate(&keys, &format!("archive/test/cert{number}"), &["localhost"]);
+        keys.folder("live/test");
+        for ending in ["pem", "key"] {
+            let link = keys.at(&format!("live/test/cert.{ending}"));
+            let _ = fs::remove_file(&link);
+            symlink(format!("../../archive/test/cert{number}.{ending}"), link).expect("a link can be made");
+        }
+        made
+    };
+    renew(1);
+    let served = Folder::new();
+    served.file("a", "first");
+    let (chain, key) = (keys.at("live/test/cert.pem"), keys.at("live/test/cert.key"));
+    let flags = ["--cert", text(&chain), "--key", text(&key), "--walls", "strict"];
+    let server = Server::start_at(served.path(), "https://127.0.0.1:0", &flags);
+    let new = renew(2);
+    server.signal(Signal::HUP);
+    server.wait_for_line("certificates read again");
+    assert_eq!(Secure::to(server.address(), &trusting(&new.der)).get("/a").1, b"first");
 }
