@@ -71,7 +71,7 @@ fn the_units_are_valid_and_hardened() {
     let socket = folder.at("multiclient.socket");
     fs::copy(repository("deploy/multiclient.socket"), &socket).expect("it is shipped");
 
-    let verified = run_within(PATIENCE, analyze.arg("verify").args([&service, &socket]));
+    let verified = run_within(PATIENCE, analyze.args(["verify", "--man=no"]).args([&service, &socket]));
     let complaints: Vec<_> = String::from_utf8_lossy(&verified.stderr)
         .lines()
         .filter(|line| line.contains("multiclient."))

@@ -26,24 +26,54 @@ fn systemd_without_sockets_is_an_error() {
     }
 }
 
-/// The flags of a command line in a shipped file are flags of this program, and it starts with them.
-#[test]
-fn the_server_starts_with_the_flags_that_its_unit_has() {
+/// The settings in lines of a file, each `NAME=VALUE`.
+fn settings<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(&'a str, &'a str)> {
+    lines.filter_map(|line| line.split_once('=')).collect()
+}
+
+/// The settings of a shipped file are settings of this program, and it starts with them.
+#[track_caller]
+fn starts_with(settings: &[(&str, &str)]) {
+    let help = output_of(&run_within(PATIENCE, multiclient().arg("--help")));
+    let mut command = multiclient();
     let folder = Folder::new();
+    command.arg(folder.path()).arg("0").stdout(Stdio::null());
+    for (variable, value) in settings {
+        let flag = variable.strip_prefix("MULTICLIENT_").expect("it is a flag's");
+        let flag = format!("--{}", flag.to_lowercase().replace('_', "-"));
+        assert!(help.split_whitespace().any(|word| word == flag), "{variable} is no variable");
+        command.env(variable, value);
+    }
+    assert_eq!(Server::run(command).stop().code, Some(0));
+}
+
+#[test]
+fn the_server_starts_with_the_settings_that_its_unit_has() {
     let unit = fs::read_to_string(repository("deploy/multiclient.service")).expect("it is shipped");
-    let line =
-        unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/multiclient ")).expect("it runs");
-    let mut words = line.split(' ');
-    assert_eq!((words.next(), words.next()), (Some("/srv/media"), Some("systemd:")));
-    let flags: Vec<_> = words.collect();
-    assert!(flags.contains(&"--drain"), "{flags:?}");
-    assert_eq!(Server::start(folder.path(), &flags).stop().code, Some(0));
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/local/bin/multiclient "));
+    assert_eq!(line, Some("${SOURCE} systemd:"));
+    let line = unit.lines().find_map(|line| line.strip_prefix("Environment=")).expect("it has settings");
+    let settings = settings(line.split(' '));
+    assert_eq!(settings[0], ("SOURCE", "/srv/media"));
+    assert!(settings.len() > 1, "{settings:?}");
+    starts_with(&settings[1..]);
+}
+
+#[test]
+fn the_server_starts_with_the_settings_that_its_package_has() {
+    let file = fs::read_to_string(repository("deploy/debian/default")).expect("it is shipped");
+    // Those that are switched off are there to be switched on.
+    let lines = file.lines().map(|line| line.strip_prefix('#').unwrap_or(line)).filter(|line| !line.starts_with(' '));
+    let settings = settings(lines);
+    assert_eq!(settings[0], ("SOURCE", "/srv/media"));
+    assert!(settings.len() > 2, "{settings:?}");
+    starts_with(&settings[1..]);
 }
 
 #[test]
 fn the_server_starts_with_the_flags_that_its_manifest_has() {
     let folder = Folder::new();
-    let manifest = fs::read_to_string(repository("deploy/kubernetes.yaml")).expect("it is shipped");
+    let manifest = fs::read_to_string(repository("deploy/untried/kubernetes.yaml")).expect("it is shipped");
     let arguments: Vec<_> = manifest
         .lines()
         .skip_while(|line| line.trim() != "args:")
