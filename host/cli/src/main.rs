@@ -29,6 +29,11 @@ use std::time::Instant;
 use args::{Arguments, Command};
 use failure::Failure;
 
+/// musl's own has one lock for all threads: with it, a request on an open connection takes a tenth longer.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let began = Instant::now();
     if let Some(exit_code) = multiclient_isolate::probe(std::env::args_os()) {
