@@ -9,6 +9,7 @@ mod failure;
 mod guests;
 mod listening;
 mod log_file;
+mod manager;
 mod options;
 mod output;
 mod pid_file;

@@ -59,6 +59,8 @@ impl Shortage {
 /// What the server says when it has started.
 pub(crate) struct Introduction {
     source: String,
+    /// The same for a service manager.
+    status: String,
     guest: String,
     limits: String,
     /// What a URL ends with.
@@ -91,7 +93,8 @@ impl Introduction {
             limits.cpu.as_millis(),
             limits.max_clients
         );
-        Self { source, guest, limits, path, open: Vec::new(), qr: None, tls: None }
+        let status = format!("serving {shown}");
+        Self { source, status, guest, limits, path, open: Vec::new(), qr: None, tls: None }
     }
 
     /// With the addresses under which others reach the server. Finding them takes sockets, so this comes before
@@ -127,6 +130,11 @@ impl Introduction {
     pub(crate) fn with_tls(mut self, serve: &Serve, tls: Option<&Tls>) -> Self {
         self.tls = tls.map(|tls| certificates::line(serve, tls));
         self
+    }
+
+    /// What the server does, in a line.
+    pub(crate) fn status(&self) -> &str {
+        &self.status
     }
 
     pub(crate) fn print(&self, walls: &Report, began: Instant) {

@@ -18,6 +18,7 @@ use crate::certificates;
 use crate::failure::Failure;
 use crate::guests::{self, Component, Loading};
 use crate::log_file::LogFile;
+use crate::manager::Manager;
 use crate::options;
 use crate::output::{report, report_in_passing};
 use crate::pid_file::PidFile;
@@ -55,6 +56,10 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     }
     let manners = certificates::of_tcp(&listeners);
     let listeners = certificates::listeners(listeners, tls.as_ref());
+    let manager = Manager::of_environment().unwrap_or_else(|error| {
+        note(flags, &format!("note     cannot tell the service manager anything: {error}"));
+        Manager::NONE
+    });
     if let Some(account) = &flags.operation.user {
         account.assume()?;
     }
@@ -72,6 +77,7 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     if !flags.operation.quiet {
         introduction.print(&walls, began);
     }
+    manager.ready(introduction.status());
 
     let (loading, is_outdated) = (None, false);
     let certificates = Reloading::new(flags, tls);
@@ -80,6 +86,7 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
         server: &server,
         limits: &limits,
         log: &log,
+        manager: (&manager, introduction.status()),
         wake,
         watched,
         certificates,
@@ -87,6 +94,7 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
         is_outdated,
     };
     operation.run(&signals);
+    manager.stopping(&format!("draining for up to {}", Took(flags.operation.drain)));
     // While they are still listened on: later they may be the next server's.
     drop(unix_paths);
     let summary = drain(server, &signals, flags);
@@ -321,6 +329,8 @@ struct Operation<'a> {
     server: &'a Running,
     limits: &'a Limits,
     log: &'a Logging,
+    /// The service manager, and what it is told when the server is ready again.
+    manager: (&'a Manager, &'a str),
     wake: mpsc::Sender<Signal>,
     watched: Watched,
     certificates: Reloading,
@@ -337,11 +347,16 @@ impl Operation<'_> {
                 // The sender lives as long as the process.
                 Ok(Signal::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
                 Ok(Signal::Reload) => {
+                    self.manager.0.reloading();
                     self.log.reopen();
                     self.certificates.reload(self.log);
                     self.reload_guest();
+                    self.tell_ready();
                 }
-                Ok(Signal::Loaded) => self.swap_guest(),
+                Ok(Signal::Loaded) => {
+                    self.swap_guest();
+                    self.tell_ready();
+                }
                 Ok(Signal::ReopenLog) => self.log.reopen(),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     if self.flags.sandbox.watch {
@@ -358,6 +373,14 @@ impl Operation<'_> {
             self.load_guest();
         }
         self.certificates.look(self.log);
+    }
+
+    /// Tells the service manager that a reload is over, if it is.
+    fn tell_ready(&self) {
+        if self.loading.is_none() {
+            let (manager, status) = self.manager;
+            manager.ready(status);
+        }
     }
 
     /// What SIGHUP asks for. The built-in guest has no file that could have changed.
