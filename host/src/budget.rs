@@ -38,6 +38,11 @@ impl Budget {
         self.total
     }
 
+    /// What is charged now.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// What is kept back for clients that take little: an eighth.
     fn kept_back(&self) -> u64 {
         self.total / 8

@@ -12,6 +12,7 @@
 //! | serve what your program makes up | [`Sources::custom`] with a [`Publisher`] |
 //! | change what a client may take | [`Limits`] |
 //! | change how requests are answered | [`Settings`] |
+//! | look at clients while they are connected | [`Server::observed`] and [`Running::observer`] |
 //! | be told of requests and clients | [`Server::journal`] with a [`Journal`], or a [`journal::Log`] |
 //! | serve through your own protocol | [`Guest::custom`], any component that exports `multiclient:session/handler` |
 //! | record a client and replay it | [`Server::capsules`], [`Capsule::replay`] |
@@ -113,6 +114,8 @@ pub use sandbox::indexer::Index;
 pub use sandbox::inspect::Inspection;
 pub use serve::admission::Summary;
 pub use serve::listen;
+pub use serve::observer::{Observer, Streamed};
+pub use serve::roster::{Connected, Totals};
 pub use serve::server::{Running, Server};
 pub use serve::shared::OtherLimits;
 pub use settings::Settings;

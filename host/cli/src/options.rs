@@ -129,7 +129,8 @@ fn live(serve: &Serve) -> Live {
         JoinAt::Edge => Join::Edge,
         JoinAt::Burst => Join::Burst,
     };
-    Live { buffer: flags.buffer, join, burst: flags.burst.min(flags.buffer), lag: flags.lag, hold: flags.hold }
+    let burst = flags.burst.min(flags.buffer);
+    Live { buffer: flags.buffer, join, burst, lag: flags.lag, hold: flags.hold, media_type: None }
 }
 
 pub(crate) fn capsules(serve: &Serve) -> Result<Option<Capsules>, Failure> {

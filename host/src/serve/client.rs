@@ -16,6 +16,7 @@ use super::buffer::with_buffer;
 use super::failed::lost;
 use super::pace::Pace;
 use super::reports::Reports;
+use super::roster::Line;
 use super::shared::{Shared, Stop};
 use super::silent::{Holds, Silent};
 use super::untold::Untold;
@@ -152,6 +153,7 @@ pub(super) struct Connection {
     /// What of the memory of all clients the host holds for this one, beside its guest.
     held: Charge,
     pub(super) reports: Reports,
+    pub(super) line: Line,
     pub(super) tally: Tally,
 }
 
@@ -159,6 +161,7 @@ impl Connection {
     fn new(client: Client, accepted: Instant) -> Self {
         let pace = client.shared.limits.rate.map(|rate| Pace::new(rate, accepted));
         let held = client.shared.budget.charge();
+        let line = Line::new(client.shared.roster.as_ref(), client.number, client.peer);
         Self {
             client,
             sandbox: None,
@@ -177,6 +180,7 @@ impl Connection {
             recording: None,
             held,
             reports: Reports::new(accepted),
+            line,
             tally: Tally::default(),
         }
     }
@@ -223,6 +227,9 @@ impl Connection {
             recording.event(now, event);
         }
         let actions = sandbox.advance(now, event)?;
+        if self.line.is_kept() {
+            self.line.computed(sandbox.cpu(), Some(sandbox.memory_peak()));
+        }
         if let Some(recording) = &mut self.recording {
             recording.actions(&actions);
         }
@@ -247,6 +254,7 @@ impl Connection {
     fn drop_sandbox(&mut self) {
         if let Some(mut sandbox) = self.sandbox.take() {
             self.tally.spent = sandbox.spent();
+            self.line.computed(self.tally.spent.cpu, None);
         }
     }
 
@@ -344,6 +352,7 @@ impl Connection {
     /// Counts what has come, and makes the instance for the first of it.
     fn heard(&mut self, count: usize) -> Result<(), Ended> {
         self.tally.bytes_in += count as u64;
+        self.line.received(count as u64);
         self.reports.earn(count as u64);
         self.progress();
         if !self.exchange_heard {
@@ -420,6 +429,7 @@ impl Connection {
                     media_type: media_type.map(Cow::Borrowed),
                 };
                 let plan = self.advance(&Event::Opened(Ok(Found::Source(facts))))?;
+                self.line.opened(name, &source);
                 self.source = Some(source);
                 Ok(plan)
             }

@@ -23,6 +23,7 @@ use crate::serve::admission::Summary;
 use crate::serve::event_loop::EventLoop;
 use crate::serve::greeting::{Greeting, Handshakes};
 use crate::serve::listen::{Listener, Proxy};
+use crate::serve::observer::Observer;
 use crate::serve::shared::{OtherLimits, Shared, Stop};
 use crate::settings::Settings;
 use crate::socket;
@@ -39,6 +40,7 @@ pub struct Server {
     sharing: Sharing,
     lacks: Option<Protection>,
     index: Indexing,
+    is_observed: bool,
 }
 
 /// How live sources are indexed.
@@ -69,6 +71,7 @@ impl Server {
             sharing: Sharing::default(),
             lacks: None,
             index: Indexing::BuiltIn,
+            is_observed: false,
         }
     }
 
@@ -100,6 +103,12 @@ impl Server {
     /// Serves live sources without an index: viewers begin wherever they come.
     pub fn without_index(mut self) -> Self {
         self.index = Indexing::Off;
+        self
+    }
+
+    /// Keeps a roster of the clients that are connected, for an [`Observer`].
+    pub fn observed(mut self) -> Self {
+        self.is_observed = true;
         self
     }
 
@@ -142,7 +151,9 @@ impl Server {
         if lacks == Some(Protection::Listings) {
             self.sources.list_without_protection();
         }
-        let shared = Arc::new(Shared::new(terms, self.sources, self.journal, keeper));
+        let mut shared = Shared::new(terms, self.sources, self.journal, keeper);
+        shared.roster = self.is_observed.then(Arc::default);
+        let shared = Arc::new(shared);
         let index = match self.index {
             _ if !shared.sources.is_live() => None,
             Indexing::BuiltIn => Some(Arc::new(Index::built_in().map_err(io::Error::other)?)),
@@ -198,6 +209,11 @@ impl Running {
     /// Where it listens, unix sockets not among them; the port is the real one where 0 was asked for.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What looks at the server while it runs.
+    pub fn observer(&self) -> Observer {
+        Observer(Arc::clone(&self.shared))
     }
 
     /// Accepts no more clients, and lets the connected ones finish what they are doing. Returns at once.

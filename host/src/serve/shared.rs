@@ -15,6 +15,7 @@ use crate::record::recording::Recording;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::instance::{Place, Terms};
 use crate::serve::admission::Admissions;
+use crate::serve::roster::Roster;
 use crate::sources::Sources;
 
 /// What all clients of a server have in common.
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     /// Where sessions are recorded.
     keeper: Option<Keeper>,
     pub(crate) admissions: Arc<Admissions>,
+    /// Who is connected, where somebody watches.
+    pub(crate) roster: Option<Arc<Roster>>,
     numbers: AtomicU64,
 }
 
@@ -59,6 +62,7 @@ impl Shared {
             journal,
             keeper,
             admissions: Arc::default(),
+            roster: None,
             numbers: AtomicU64::new(0),
         }
     }

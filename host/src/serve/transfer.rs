@@ -332,6 +332,7 @@ impl Connection {
     /// request begins anew.
     fn sent(&mut self, count: u64) {
         self.tally.bytes_out += count;
+        self.line.sent(count, self.source.as_ref());
         if let Some(pace) = &mut self.pace {
             pace.spend(count);
         }
@@ -341,6 +342,7 @@ impl Connection {
 
     fn report(&mut self, report: &Report, complete: bool) {
         self.tally.exchanges += 1;
+        self.line.exchanged();
         let (memory_peak, cpu) = match &mut self.sandbox {
             Some(sandbox) => (sandbox.memory_peak(), sandbox.cpu()),
             None => (self.tally.spent.memory_peak, self.tally.spent.cpu),

@@ -77,6 +77,20 @@ pub(crate) struct Joined {
     pub(crate) leash: u64,
 }
 
+/// The live edge of a source, for others than the client that has it open.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    progress: watch::Receiver<Progress>,
+    joined: u64,
+}
+
+impl Edge {
+    /// How far behind the edge a client is that was passed everything up to this offset.
+    pub(crate) fn lag(&self, position: u64) -> u64 {
+        self.progress.borrow().window.end.saturating_sub(position.max(self.joined))
+    }
+}
+
 impl Source {
     /// All of something that does not move.
     pub(crate) fn still(content: Arc<Content>) -> Self {
@@ -157,6 +171,17 @@ impl Source {
             Some(moving) => moving.told,
             None => Window { start: 0, end: self.content.size(), is_final: true },
         }
+    }
+
+    /// Up to where a source that moves was passed. None: it does not move.
+    pub(crate) fn position(&self) -> Option<u64> {
+        self.moving.as_ref().map(|moving| moving.position)
+    }
+
+    /// The live edge. None: the source is not live.
+    pub(crate) fn edge(&self) -> Option<Edge> {
+        let moving = self.moving.as_ref().filter(|moving| moving.leash < u64::MAX)?;
+        Some(Edge { progress: moving.progress.clone(), joined: moving.joined })
     }
 
     pub(super) fn is_still(&self) -> bool {

@@ -23,7 +23,7 @@ pub use content::Content;
 pub(crate) use content::{Lost, Passing, Reading};
 pub use error::SourceError;
 pub(crate) use files::Resolved;
-pub(crate) use follow::Source;
+pub(crate) use follow::{Edge, Source};
 pub(crate) use live::{Indexes, MakeIndex};
 pub use live::{Join, Live};
 pub(crate) use pool::Owner;

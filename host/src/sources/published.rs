@@ -27,7 +27,7 @@ use super::publisher::{Named, Publisher};
 use super::root::RootPath;
 use super::syntax::{self, Part, Spelled};
 use super::view::{Asked, Looked, View};
-use crate::contract::{Listing, Portion, Refusal};
+use crate::contract::{Listing, Portion, Refusal, Window};
 use crate::journal::Journal;
 use crate::limits::DISK_WAITS;
 use crate::socket::Moved;
@@ -255,6 +255,13 @@ impl Sources {
     /// Whether the only source comes while it is served.
     pub fn is_live(&self) -> bool {
         matches!(self.published, Published::Live { .. })
+    }
+
+    /// The only source, if it is live: its name, what has come of it, and how many watch.
+    pub(crate) fn streamed(&self) -> Option<(&[u8], Window, usize)> {
+        let Published::Live { name, live } = &self.published else { return None };
+        let (window, viewers) = live.now();
+        Some((name, window, viewers))
     }
 
     pub(crate) fn media_type(&self) -> Option<&str> {

@@ -91,6 +91,11 @@ impl LiveStream {
         Ok(Self(Arc::new(source)))
     }
 
+    /// How many clients watch it now.
+    pub fn viewers(&self) -> usize {
+        self.0.now().1
+    }
+
     pub(super) fn source(&self) -> &Arc<LiveSource> {
         &self.0
     }

@@ -66,9 +66,11 @@ impl Shared {
 }
 
 impl Life {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(settings: &Live) -> io::Result<Self> {
         let memory = Arc::new(content::memory(c"live")?);
-        let content = Arc::new(Content::boundless(Arc::clone(&memory), Medium::Memory));
+        let mut content = Content::boundless(Arc::clone(&memory), Medium::Memory);
+        content.media_type.clone_from(&settings.media_type);
+        let content = Arc::new(content);
         Ok(Self { memory, content, progress: watch::Sender::default(), joins: Mutex::default() })
     }
 

@@ -18,11 +18,13 @@ pub struct Live {
     /// Whether the writer has to wait, when the buffer is full, until somebody watches. Otherwise what
     /// nobody watches is lost.
     pub hold: bool,
+    /// What it is, where nobody has said it of the only source and the guest is not to judge by its name.
+    pub media_type: Option<String>,
 }
 
 impl Default for Live {
     fn default() -> Self {
-        Self { buffer: 16 << 20, join: Join::Burst, burst: 1 << 20, lag: 4 << 20, hold: false }
+        Self { buffer: 16 << 20, join: Join::Burst, burst: 1 << 20, lag: 4 << 20, hold: false, media_type: None }
     }
 }
 

@@ -317,7 +317,7 @@ impl Reader {
             // A writer that wrote nothing was none.
             return Ok(());
         }
-        let next = Arc::new(Life::new()?);
+        let next = Arc::new(Life::new(&self.shared.settings)?);
         {
             let mut lives = self.shared.lives();
             let before = std::mem::replace(&mut lives.now, Arc::clone(&next));

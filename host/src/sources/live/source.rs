@@ -72,7 +72,7 @@ impl Drop for Watching {
 
 impl LiveSource {
     pub(crate) fn new(input: Input, settings: Live) -> io::Result<Self> {
-        let now = Arc::new(Life::new()?);
+        let now = Arc::new(Life::new(&settings)?);
         let shared = Shared {
             settings,
             lives: Mutex::new(Lives { now, before: Vec::new() }),
@@ -111,6 +111,12 @@ impl LiveSource {
     pub(crate) fn stop(&self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
         self.shared.wake();
+    }
+
+    /// What its current life has come to, and how many watch.
+    pub(crate) fn now(&self) -> (Window, usize) {
+        let window = self.shared.lives().now.progress.borrow().window;
+        (window, self.shared.viewers.load(Ordering::Relaxed))
     }
 
     /// Lets somebody watch.
