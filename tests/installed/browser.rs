@@ -109,7 +109,7 @@ struct Played {
 }
 
 /// A Chromium without a window, with one page.
-struct Browser {
+pub(crate) struct Browser {
     process: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
@@ -119,7 +119,7 @@ struct Browser {
 }
 
 impl Browser {
-    fn start(chromium: Command) -> Self {
+    pub(crate) fn start(chromium: Command) -> Self {
         let profile = Folder::new();
         // Chromium reads messages from descriptor 3 and writes them to 4.
         let mut shell = Command::new("sh");
@@ -150,13 +150,13 @@ impl Browser {
         browser
     }
 
-    fn open(&mut self, url: &str) {
+    pub(crate) fn open(&mut self, url: &str) {
         let opened = self.call("Page.navigate", json!({"url": url}));
         assert!(opened.get("errorText").is_none(), "{url}: {opened}");
     }
 
     /// The value of an expression of JavaScript.
-    fn value(&mut self, expression: &str) -> Value {
+    pub(crate) fn value(&mut self, expression: &str) -> Value {
         let evaluate = json!({"expression": expression, "returnByValue": true});
         self.call("Runtime.evaluate", evaluate)["result"]["value"].take()
     }
@@ -182,7 +182,7 @@ impl Browser {
         (state["ready"].as_u64()? >= 2).then_some((state["time"].as_f64()?, size))
     }
 
-    fn wait_for<T>(&mut self, what: &str, find: impl Fn(&mut Self) -> Option<T>) -> T {
+    pub(crate) fn wait_for<T>(&mut self, what: &str, find: impl Fn(&mut Self) -> Option<T>) -> T {
         let until = Instant::now() + A_WHILE;
         loop {
             if let Some(found) = find(self) {

@@ -1,6 +1,7 @@
 //! The program together with others that have to be installed: clients, players, browsers, proxies, containers,
 //! compilers. A test whose program is missing is skipped, and says so; see `tests/README.md`.
 
+mod admin_page;
 mod browser;
 mod chromium;
 mod container;
@@ -14,5 +15,6 @@ mod haproxy;
 mod late;
 mod live;
 mod players;
+mod prometheus;
 mod systemd;
 mod tls;

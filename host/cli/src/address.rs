@@ -31,6 +31,20 @@ pub(crate) struct UnixAddress {
 }
 
 impl Address {
+    /// Reads an address that others than this machine cannot reach: a unix socket, or a loopback address.
+    pub(crate) fn parse_local(written: &str) -> Result<Self, String> {
+        let address = Self::parse(written)?;
+        let is_local = match &address {
+            Self::Unix(_) => true,
+            Self::Tcp(tcp) => tcp.sockets.iter().all(|socket| socket.ip().is_loopback()),
+            Self::Passed => false,
+        };
+        match is_local {
+            true => Ok(address),
+            false => Err("only this machine may connect; use unix:PATH, PORT or a loopback address".to_owned()),
+        }
+    }
+
     pub(crate) fn parse(written: &str) -> Result<Self, String> {
         if let Some(rest) = written.strip_prefix("unix:") {
             return unix(rest).map(Self::Unix);
@@ -193,6 +207,17 @@ mod tests {
             ["https://127.0.0.1:9000", "http://127.0.0.1", "rtmp://x:1", "70000", ":x", ":+1", "[::1]", "[::g]:1", ""]
         {
             assert!(Address::parse(written).is_err(), "{written}");
+        }
+    }
+
+    #[test]
+    fn a_local_address_can_be_reached_from_this_machine_only() {
+        for written in ["unix:/run/admin.sock", "9090", "127.0.0.2:9090", "[::1]:9090", "localhost:9090"] {
+            assert!(Address::parse_local(written).is_ok(), "{written}");
+        }
+        for written in [":9090", "0.0.0.0:9090", "[::]:9090", "192.0.2.1:9090", "systemd:"] {
+            let error = Address::parse_local(written).expect_err(written);
+            assert!(error.starts_with("only this machine may connect"), "{error}");
         }
     }
 

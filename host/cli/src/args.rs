@@ -496,6 +496,20 @@ pub(crate) struct OperationFlags {
     #[arg(long, value_name = "USER[:GROUP]", value_parser = Account::parse, value_hint = ValueHint::Username)]
     pub(crate) user: Option<Account>,
 
+    /// Show metrics, readiness and a page with all clients on this address
+    ///
+    /// The address is `unix:PATH` or a loopback address. `/metrics` is for Prometheus; `/ready` responds with 503 once
+    /// the server is to stop; `/` is a page for browsers. Only the user who starts the server can connect to a unix
+    /// socket, unless `,mode=` says otherwise.
+    #[arg(long, value_name = "URL", value_parser = Address::parse_local)]
+    pub(crate) admin: Option<Address>,
+
+    /// Serve on for this long after SIGTERM or Ctrl-C, with `/ready` of `--admin` at 503, before the drain
+    ///
+    /// A load balancer has this long to notice. A second signal begins the drain.
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = time_or_zero)]
+    pub(crate) drain_delay: Duration,
+
     /// Give clients this long to finish on SIGTERM or Ctrl-C
     ///
     /// A live stream continues until its producer ends, and a growing file until it is complete. Shortly before the

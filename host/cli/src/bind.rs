@@ -28,6 +28,11 @@ pub(crate) struct Bound {
 pub(crate) struct UnixPaths(Vec<PathBuf>);
 
 impl UnixPaths {
+    /// One more.
+    pub(crate) fn add(&mut self, path: &Path) {
+        self.0.push(path.to_owned());
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Path> {
         self.0.iter().map(PathBuf::as_path)
     }

@@ -1,6 +1,7 @@
 //! `multiclient`, the program: from the command line to an exit code.
 
 mod address;
+mod admin;
 mod args;
 mod bind;
 mod certificates;

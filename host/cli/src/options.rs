@@ -83,7 +83,7 @@ pub(crate) fn limits_of_one() -> Limits {
 
 pub(crate) fn settings(serve: &Serve) -> Settings {
     let mut settings = Settings::default();
-    settings.reports = serve.operation.log != LogFormat::Off;
+    settings.reports = serve.operation.log != LogFormat::Off || serve.operation.admin.is_some();
     settings.listing = serve.content.list;
     settings.pages = serve.content.page;
     settings.compat = serve.content.compat;

@@ -137,6 +137,12 @@ impl Introduction {
         &self.status
     }
 
+    /// With the places of `--admin`.
+    pub(crate) fn shown_at(mut self, places: Vec<String>) -> Self {
+        self.open.extend(places.iter().map(|place| format!("admin    {place}")));
+        self
+    }
+
     pub(crate) fn print(&self, walls: &Report, began: Instant) {
         report(format_args!("multiclient {}", env!("CARGO_PKG_VERSION")));
         report(format_args!("source   {}", self.source));

@@ -5,11 +5,12 @@ use std::path::Path;
 use multiclient::Sources;
 use multiclient_walls::{Mode, Plan};
 
+use crate::admin::Admin;
 use crate::args::{Serve, Walls};
 use crate::bind::UnixPaths;
 
 /// The walls that the flags ask for, around what a server with these flags needs.
-pub(crate) fn plan(flags: &Serve, sources: &Sources, unix_paths: &UnixPaths) -> Plan {
+pub(crate) fn plan(flags: &Serve, sources: &Sources, unix_paths: &UnixPaths, admin: Option<&Admin>) -> Plan {
     let mode = match flags.sandbox.walls {
         Walls::Auto => Mode::Auto,
         Walls::Strict => Mode::Strict,
@@ -19,7 +20,8 @@ pub(crate) fn plan(flags: &Serve, sources: &Sources, unix_paths: &UnixPaths) -> 
     for path in sources.paths() {
         plan = plan.serves(path);
     }
-    for path in flags.operation.pid_file.as_deref().into_iter().chain(unix_paths.iter()) {
+    let sockets = unix_paths.iter().chain(admin.into_iter().flat_map(|admin| admin.unix_paths().iter()));
+    for path in flags.operation.pid_file.as_deref().into_iter().chain(sockets) {
         plan = plan.removes(path);
     }
     if let Some(folder) = &flags.sandbox.capsules {

@@ -1,5 +1,6 @@
 //! The program as its operator sees it: signals, terminals, users, files and limits of the system.
 
+mod admin;
 mod manager;
 mod output;
 mod running;

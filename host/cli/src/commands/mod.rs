@@ -8,6 +8,7 @@ mod isolate;
 mod man;
 mod replay;
 mod serve;
+mod stopping;
 
 pub(crate) use completions::completions;
 pub(crate) use export_guest::export_guest;

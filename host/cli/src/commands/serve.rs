@@ -8,10 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use multiclient::journal::{Format, Log, Silent, Size, Took};
+use multiclient::journal::{Format, Log, Silent};
 use multiclient::listen::Listener;
-use multiclient::{Capsules, Guest, Index, Journal, Limits, Running, Server, Sources, Summary, Tls};
+use multiclient::{Capsules, Guest, Index, Journal, Limits, Running, Server, Sources, Tls};
 
+use crate::admin::{self, Admin};
 use crate::args::{IndexFrom, LogFormat, Serve};
 use crate::bind::{self, Bound};
 use crate::certificates;
@@ -27,11 +28,10 @@ use crate::startup::{self, Introduction, Shortage, guest_line};
 use crate::walls;
 use crate::watched::Watched;
 
+use super::stopping::{self, Stopping};
+
 /// How often files are looked at, with `--watch`.
 const WATCH: Duration = Duration::from_millis(500);
-
-/// How often a drain looks whether it is over, or is to be cut short.
-const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
 /// Exit code where clients were cut off.
 const CUT_OFF: u8 = 3;
@@ -46,6 +46,7 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     for address in missing {
         note(flags, &format!("note     not listening on {address}: this machine does not have that address"));
     }
+    let admin = Admin::bind(flags)?;
     // What only root may do is done by now, but for these two.
     let _pid_file = flags.operation.pid_file.as_deref().map(PidFile::write).transpose()?;
     let log = LogTarget::open(flags)?;
@@ -66,13 +67,15 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     let opened = Opened::open(flags)?;
 
     // The walls hold for this thread and all that it starts. So far there is no other, and must not be.
-    let walls = walls::plan(flags, &opened.sources, &unix_paths).raise_files();
+    let walls = walls::plan(flags, &opened.sources, &unix_paths, admin.as_ref()).raise_files();
     let walls = walls.map_err(|missing| Failure::wall(&missing))?;
     let (wake, signals) = signals.listen().map_err(Failure::host)?;
     let log = log.start(flags)?;
     let Some(loaded) = opened.load(flags, limits, &log, (&wake, &signals))? else { return Ok(ExitCode::SUCCESS) };
-    let Started { server, introduction, limits, watched } = loaded.start(flags, listeners, &log)?;
+    let Started { server, introduction, limits, watched } = loaded.start(flags, listeners, &log, admin.as_ref())?;
+    let admin = admin.map(|admin| admin.start(&server, &limits)).transpose()?;
     let introduction = introduction.reached_at(&server, flags, &manners).with_tls(flags, tls.as_ref());
+    let introduction = introduction.shown_at(admin.as_ref().map_or_else(Vec::new, admin::Serving::places));
     let walls = walls.raise_calls().map_err(|missing| Failure::wall(&missing))?;
     if !flags.operation.quiet {
         introduction.print(&walls, began);
@@ -94,13 +97,10 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
         is_outdated,
     };
     operation.run(&signals);
-    manager.stopping(&format!("draining for up to {}", Took(flags.operation.drain)));
-    // While they are still listened on: later they may be the next server's.
-    drop(unix_paths);
-    let summary = drain(server, &signals, flags);
+    let summary = Stopping { flags, server, admin, unix_paths, manager: &manager }.run(&signals);
     log.flush();
     if !flags.operation.quiet {
-        report_in_passing(describe(&summary));
+        report_in_passing(stopping::describe(&summary));
     }
     Ok(if summary.cut_off > 0 { ExitCode::from(CUT_OFF) } else { ExitCode::SUCCESS })
 }
@@ -183,12 +183,22 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn start(self, flags: &Serve, listeners: Vec<Listener>, log: &Logging) -> Result<Started, Failure> {
+    fn start(
+        self,
+        flags: &Serve,
+        listeners: Vec<Listener>,
+        log: &Logging,
+        admin: Option<&Admin>,
+    ) -> Result<Started, Failure> {
         let Self { sources, capsules, watched, guest, index, loops } = self;
         let limits = guest.limits().clone();
         let guest_line = guest_line(&guests::name(&flags.guest), &guest.inspect());
         let introduction = Introduction::new(flags, &sources, guest_line, &limits);
-        let server = Server::new(guest, sources).settings(options::settings(flags)).journal(log.journal());
+        let server = Server::new(guest, sources).settings(options::settings(flags));
+        let server = match admin {
+            Some(admin) => admin.observe(server, log.journal()),
+            None => server.journal(log.journal()),
+        };
         let mut server = match (index, &flags.live.index) {
             (Some(index), _) => server.index(index),
             (None, Some(IndexFrom::Off)) => server.without_index(),
@@ -429,35 +439,4 @@ impl Operation<'_> {
             Err(failure) => format!("{failure}\n  the guest stays as it is"),
         });
     }
-}
-
-/// Drains, and cuts off at the deadline or at a second signal.
-fn drain(server: Running, signals: &mpsc::Receiver<Signal>, flags: &Serve) -> Summary {
-    let patience = flags.operation.drain;
-    server.drain();
-    if !flags.operation.quiet && !server.wait(Duration::ZERO) {
-        report_in_passing(format!("draining for up to {}; Ctrl-C again cuts off", Took(patience)));
-    }
-    let began = Instant::now();
-    while !server.wait(DRAIN_LOOK) {
-        if began.elapsed() >= Running::streams_last(patience) {
-            server.end_streams();
-        }
-        if began.elapsed() >= patience || signals.try_iter().any(|signal| signal == Signal::Stop) {
-            break;
-        }
-    }
-    server.stop(Duration::ZERO)
-}
-
-fn describe(summary: &Summary) -> String {
-    let Summary { clients, bytes_out, guest_failures, cut_off, rejected, displaced, .. } = summary;
-    let mut line = format!("{clients} clients, {} out", Size(*bytes_out));
-    let counts = [(guest_failures, "failed by their guest"), (rejected, "rejected"), (displaced, "displaced")];
-    for (count, what) in counts {
-        if *count > 0 {
-            line += &format!(", {count} {what}");
-        }
-    }
-    format!("{line}, {cut_off} cut off")
 }
