@@ -201,7 +201,7 @@ impl Closed {
 
 impl Ended {
     /// All that [`kind`](Self::kind) can be.
-    pub const KINDS: [&str; 13] = [
+    pub const KINDS: &[&str] = &[
         "finished",
         "disconnected",
         "timed-out",

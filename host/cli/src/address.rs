@@ -45,6 +45,14 @@ impl Address {
         }
     }
 
+    /// Reads the path of a unix socket.
+    pub(crate) fn parse_unix(written: &str) -> Result<Self, String> {
+        match Self::parse(written)? {
+            address @ Self::Unix(_) => Ok(address),
+            Self::Tcp(_) | Self::Passed => Err("not a unix socket, as in unix:/run/m.sock".to_owned()),
+        }
+    }
+
     pub(crate) fn parse(written: &str) -> Result<Self, String> {
         if let Some(rest) = written.strip_prefix("unix:") {
             return unix(rest).map(Self::Unix);

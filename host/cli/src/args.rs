@@ -504,6 +504,14 @@ pub(crate) struct OperationFlags {
     #[arg(long, value_name = "URL", value_parser = Address::parse_local)]
     pub(crate) admin: Option<Address>,
 
+    /// Take over from the server that listens at this unix socket, and let the next one take over there
+    ///
+    /// The running server passes its listening sockets to the new one and drains once that serves, so that no
+    /// connection is refused. Both run as the same user, or the new one as root. If nobody listens at the socket, the
+    /// server starts as usual.
+    #[arg(long, value_name = "unix:PATH", value_parser = Address::parse_unix)]
+    pub(crate) takeover: Option<Address>,
+
     /// Serve on for this long after SIGTERM or Ctrl-C, with `/ready` of `--admin` at 503, before the drain
     ///
     /// A load balancer has this long to notice. A second signal begins the drain.

@@ -21,6 +21,7 @@ mod reach;
 mod reference;
 mod signals;
 mod startup;
+mod takeover;
 mod values;
 mod walls;
 mod watched;

@@ -61,6 +61,11 @@ impl Manager {
         self.tell(&format!("STOPPING=1\nSTATUS={}", printable(status)));
     }
 
+    /// Another process of the service serves from now on.
+    pub(crate) fn left_to(&self, process: i32, status: &str) {
+        self.tell(&format!("MAINPID={process}\nSTATUS={}", printable(status)));
+    }
+
     fn tell(&self, state: &str) {
         // A manager that does not take it is not waited for.
         let _ = self.0.as_ref().map(|socket| socket.send(state.as_bytes()));

@@ -20,6 +20,8 @@ pub(crate) enum Signal {
     /// Load the guest again, and open the log again.
     Reload,
     ReopenLog,
+    /// Not a signal: another server has taken over.
+    TakenOver,
     /// Not a signal: what was loaded beside is there.
     Loaded,
 }

@@ -8,9 +8,14 @@ use multiclient_walls::{Mode, Plan};
 use crate::admin::Admin;
 use crate::args::{Serve, Walls};
 use crate::bind::UnixPaths;
+use crate::takeover::Takeover;
+
+/// What is there beside the server for clients.
+type Beside<'a> = (Option<&'a Admin>, Option<&'a Takeover<'a>>);
 
 /// The walls that the flags ask for, around what a server with these flags needs.
-pub(crate) fn plan(flags: &Serve, sources: &Sources, unix_paths: &UnixPaths, admin: Option<&Admin>) -> Plan {
+pub(crate) fn plan(flags: &Serve, sources: &Sources, unix_paths: &UnixPaths, beside: Beside<'_>) -> Plan {
+    let (admin, takeover) = beside;
     let mode = match flags.sandbox.walls {
         Walls::Auto => Mode::Auto,
         Walls::Strict => Mode::Strict,
@@ -21,6 +26,10 @@ pub(crate) fn plan(flags: &Serve, sources: &Sources, unix_paths: &UnixPaths, adm
         plan = plan.serves(path);
     }
     let sockets = unix_paths.iter().chain(admin.into_iter().flat_map(|admin| admin.unix_paths().iter()));
+    let sockets = sockets.chain(takeover.map(Takeover::path));
+    if takeover.is_some() {
+        plan = plan.passes_sockets();
+    }
     for path in flags.operation.pid_file.as_deref().into_iter().chain(sockets) {
         plan = plan.removes(path);
     }

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::calls::Passing;
 use crate::files::{Level, Reach};
 use crate::report::{Missing, Report, State, Wall};
 use crate::{calls, code, files, privileges};
@@ -60,6 +61,7 @@ pub struct Plan {
     reaches: Vec<(PathBuf, Reach)>,
     loads_code: Option<String>,
     largest_file: Option<u64>,
+    passing: Passing,
 }
 
 /// The first walls stand: privileges, files, network, scopes.
@@ -67,13 +69,14 @@ pub struct Plan {
 pub struct Raised {
     mode: Mode,
     loads_code: Option<String>,
+    passing: Passing,
     report: Report,
 }
 
 impl Plan {
     /// For a server that needs nothing but its sockets.
     pub fn new(mode: Mode) -> Self {
-        Self { mode, reaches: Vec::new(), loads_code: None, largest_file: None }
+        Self { mode, reaches: Vec::new(), loads_code: None, largest_file: None, passing: Passing::Nothing }
     }
 
     /// Keeps a source within reach. A folder: everything beneath it. A file or a FIFO: as [`reads`](Self::reads).
@@ -133,6 +136,12 @@ impl Plan {
         self
     }
 
+    /// Keeps it possible to pass descriptors to another process that has connected to this one.
+    pub fn passes_sockets(mut self) -> Self {
+        self.passing = Passing::Descriptors;
+        self
+    }
+
     /// Bounds the size of files that the process writes, in bytes. It holds for all of them: logs that are
     /// written to a file, and the memory of live sources, which is a file that only grows.
     pub fn largest_file(mut self, bytes: u64) -> Self {
@@ -172,8 +181,8 @@ impl Plan {
     /// With [`Mode::Strict`], the first wall that is missing. The process should end then: others may
     /// stand already, and none comes down again.
     pub fn raise_files(self) -> Result<Raised, Missing> {
-        let Self { mode, reaches, loads_code, largest_file } = self;
-        let mut raised = Raised { mode, loads_code, report: Report::default() };
+        let Self { mode, reaches, loads_code, largest_file, passing } = self;
+        let mut raised = Raised { mode, loads_code, passing, report: Report::default() };
         if mode == Mode::Off {
             return Ok(raised);
         }
@@ -216,12 +225,12 @@ impl Raised {
             Some(why) if self.mode == Mode::Strict => return Err(Missing { wall: Wall::Code, why }),
             Some(why) => {
                 self.report.add(Wall::Code, State::Omitted(why));
-                self.add(Wall::Calls, calls::restrict(calls::Code::Loaded))?;
+                self.add(Wall::Calls, calls::restrict(calls::Code::Loaded, self.passing))?;
             }
             None => {
                 let forbidden = code::forbid().map_err(|error| format!("{error} (it needs Linux 6.3)"));
                 self.add(Wall::Code, forbidden)?;
-                self.add(Wall::Calls, calls::restrict(calls::Code::Fixed))?;
+                self.add(Wall::Calls, calls::restrict(calls::Code::Fixed, self.passing))?;
             }
         }
         Ok(self.report)

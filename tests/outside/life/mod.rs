@@ -4,6 +4,7 @@ mod failure;
 mod listen;
 mod start;
 mod stop;
+mod takeover;
 
 use std::process::{Child, Output};
 

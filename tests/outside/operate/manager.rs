@@ -70,3 +70,25 @@ fn a_service_manager_that_is_not_there_is_no_reason_not_to_serve() {
     server.wait_for_line("note     cannot tell the service manager anything: ");
     server.get("/film.mp4").is(200, b"film");
 }
+
+#[test]
+fn a_service_manager_is_told_which_process_has_taken_over() {
+    let folder = Folder::new();
+    let film = folder.file("films/film.mp4", "film");
+    let takeover = format!("unix:{}", text(&folder.at("takeover.sock")));
+    let manager = Manager::at(&folder.at("notify"));
+    let start = |url: &str| {
+        let mut command = multiclient();
+        command.arg(&film).args([url, "--takeover", &takeover]).env("NOTIFY_SOCKET", folder.at("notify"));
+        Server::run(command)
+    };
+    let old = start("0");
+    manager.expects("READY=1");
+    let new = start(&old.address().to_string());
+    let mut said = [manager.hears(), manager.hears()].map(|lines| lines[0].clone());
+    said.sort();
+    // Not that it stops: the service goes on.
+    assert_eq!(said, [format!("MAINPID={}", new.pid().as_raw_pid()), "READY=1".to_owned()]);
+    assert_eq!(old.wait().code, Some(0));
+    new.get("/film.mp4").is(200, b"film");
+}

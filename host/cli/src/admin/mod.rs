@@ -19,16 +19,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use multiclient::{Guest, Journal, Limits, Observer, Running, Server, Settings, Sources, listen};
+use multiclient::{Guest, Journal, Limits, Observer, Running, Server, Settings, Sources};
 
 use self::counts::Counts;
 use self::events::Events;
 use self::files::Files;
 use self::process::Process;
-use crate::address::{Address, UnixAddress};
+use crate::address::Address;
 use crate::args::Serve;
-use crate::bind::UnixPaths;
+use crate::bind::{self, UnixPaths};
 use crate::failure::Failure;
+use crate::takeover::Passed;
 
 /// Clients of the operator at once: a few browsers, a few that collect metrics.
 const CLIENTS: u32 = 32;
@@ -70,24 +71,26 @@ pub(crate) struct Watched {
 
 impl Admin {
     /// Listens where `--admin` says. None: it says nothing.
-    pub(crate) fn bind(flags: &Serve) -> Result<Option<Self>, Failure> {
+    pub(crate) fn bind(flags: &Serve, passed: &mut Passed) -> Result<Option<Self>, Failure> {
         let Some(address) = &flags.operation.admin else { return Ok(None) };
         let mut unix_paths = UnixPaths::default();
         let bound = match address {
-            Address::Unix(UnixAddress { path, access }) => {
-                let mut access = *access;
-                access.mode.get_or_insert(MODE);
-                listen::unix(path, access).map(|listener| {
-                    unix_paths.add(path);
-                    vec![listener]
-                })
+            Address::Unix(unix) => {
+                let mut unix = unix.clone();
+                unix.access.mode.get_or_insert(MODE);
+                unix_paths.bind(&unix, passed).map(|listener| vec![listener])
             }
-            Address::Tcp(tcp) => tcp.sockets.iter().map(|socket| listen::tcp(*socket)).collect(),
+            Address::Tcp(tcp) => bind::bind_tcp(tcp, passed).map(|(listeners, _)| listeners),
             Address::Passed => unreachable!("the parser of the flag takes no such address"),
         };
         let listeners = bound.map_err(|error| Failure::bind(address, &error, flags.source()))?;
         let process = Process::open().context("cannot open /proc/self/stat, for --admin").map_err(Failure::host)?;
         Ok(Some(Self { listeners, unix_paths, counts: Arc::default(), process }))
+    }
+
+    /// The sockets that it listens on.
+    pub(crate) fn listeners(&self) -> &[OwnedFd] {
+        &self.listeners
     }
 
     /// Paths of unix sockets that will be removed.
@@ -138,6 +141,12 @@ impl Serving {
     /// Says from now on that the server should get no new clients.
     pub(crate) fn set_not_ready(&self) {
         self.watched.is_ready.store(false, Ordering::Relaxed);
+    }
+
+    /// Leaves new connections to another server, which listens on the same sockets.
+    pub(crate) fn leave(&mut self) {
+        self.server.drain();
+        std::mem::take(&mut self.unix_paths).leave();
     }
 
     /// Stops, when everything else has.

@@ -1,6 +1,7 @@
 //! `multiclient SOURCE [URL]`: serves until a signal stops it.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, mpsc};
@@ -14,10 +15,11 @@ use multiclient::{Capsules, Guest, Index, Journal, Limits, Running, Server, Sour
 
 use crate::admin::{self, Admin};
 use crate::args::{IndexFrom, LogFormat, Serve};
-use crate::bind::{self, Bound};
+use crate::bind::{self, Bound, UnixPaths};
 use crate::certificates;
 use crate::failure::Failure;
 use crate::guests::{self, Component, Loading};
+use crate::listening::Manner;
 use crate::log_file::LogFile;
 use crate::manager::Manager;
 use crate::options;
@@ -25,6 +27,7 @@ use crate::output::{report, report_in_passing};
 use crate::pid_file::PidFile;
 use crate::signals::{self, AtStart, Signal};
 use crate::startup::{self, Introduction, Shortage, guest_line};
+use crate::takeover::Takeover;
 use crate::walls;
 use crate::watched::Watched;
 
@@ -42,32 +45,22 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     // Before there is anything to clean up: a signal that nobody waits for ends the process at once.
     let signals = signals::catch(at_start).map_err(Failure::host)?;
     let limits = fit_descriptors(flags);
-    let Bound { listeners, unix_paths, missing } = bind::bind(flags)?;
-    for address in missing {
-        note(flags, &format!("note     not listening on {address}: this machine does not have that address"));
-    }
-    let admin = Admin::bind(flags)?;
+    let Sockets { listeners, unix_paths, admin, takeover } = Sockets::bind(flags)?;
     // What only root may do is done by now, but for these two.
     let _pid_file = flags.operation.pid_file.as_deref().map(PidFile::write).transpose()?;
     let log = LogTarget::open(flags)?;
     let tls = certificates::open(flags, &listeners)?;
-    for key in certificates::exposed_keys(flags) {
-        let key = key.display();
-        note(flags, &format!("note     everybody on this machine can read {key}\n  `chmod o-r {key}`"));
-    }
+    note_exposed_keys(flags);
     let manners = certificates::of_tcp(&listeners);
     let listeners = certificates::listeners(listeners, tls.as_ref());
-    let manager = Manager::of_environment().unwrap_or_else(|error| {
-        note(flags, &format!("note     cannot tell the service manager anything: {error}"));
-        Manager::NONE
-    });
+    let manager = manager(flags);
     if let Some(account) = &flags.operation.user {
         account.assume()?;
     }
     let opened = Opened::open(flags)?;
 
     // The walls hold for this thread and all that it starts. So far there is no other, and must not be.
-    let walls = walls::plan(flags, &opened.sources, &unix_paths, admin.as_ref()).raise_files();
+    let walls = walls::plan(flags, &opened.sources, &unix_paths, (admin.as_ref(), takeover.as_ref())).raise_files();
     let walls = walls.map_err(|missing| Failure::wall(&missing))?;
     let (wake, signals) = signals.listen().map_err(Failure::host)?;
     let log = log.start(flags)?;
@@ -80,6 +73,7 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     if !flags.operation.quiet {
         introduction.print(&walls, began);
     }
+    let offering = takeover.map(|takeover| takeover.ready(wake.clone())).transpose()?;
     manager.ready(introduction.status());
 
     let (loading, is_outdated) = (None, false);
@@ -97,12 +91,36 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
         is_outdated,
     };
     operation.run(&signals);
-    let summary = Stopping { flags, server, admin, unix_paths, manager: &manager }.run(&signals);
+    let summary = Stopping { flags, server, admin, unix_paths, manager: &manager, offering }.run(&signals);
     log.flush();
     if !flags.operation.quiet {
         report_in_passing(stopping::describe(&summary));
     }
     Ok(if summary.cut_off > 0 { ExitCode::from(CUT_OFF) } else { ExitCode::SUCCESS })
+}
+
+/// What a server listens on.
+struct Sockets<'a> {
+    listeners: Vec<(OwnedFd, Manner)>,
+    unix_paths: UnixPaths,
+    admin: Option<Admin>,
+    takeover: Option<Takeover<'a>>,
+}
+
+impl<'a> Sockets<'a> {
+    fn bind(flags: &'a Serve) -> Result<Self, Failure> {
+        let (mut takeover, mut passed) = Takeover::meet(flags)?;
+        let Bound { listeners, unix_paths, missing } = bind::bind(flags, &mut passed)?;
+        for address in missing {
+            note(flags, &format!("note     not listening on {address}: this machine does not have that address"));
+        }
+        let admin = Admin::bind(flags, &mut passed)?;
+        if let Some(takeover) = &mut takeover {
+            let all = listeners.iter().map(|(listener, _)| listener).chain(admin.iter().flat_map(Admin::listeners));
+            takeover.keep(&mut passed, all)?;
+        }
+        Ok(Self { listeners, unix_paths, admin, takeover })
+    }
 }
 
 /// What a server opens before the walls, as the user that it runs as.
@@ -126,8 +144,13 @@ struct Started {
 
 impl Opened {
     fn open(flags: &Serve) -> Result<Self, Failure> {
+        let sources = options::sources(flags)?;
+        if flags.operation.takeover.is_some() && sources.is_live() && !sources.paths().is_empty() {
+            let failure = Failure::usage("--takeover cannot serve a FIFO: two servers would each read half of it");
+            return Err(failure.next("pipe the producer into the server"));
+        }
         Ok(Self {
-            sources: options::sources(flags)?,
+            sources,
             // Before the guest is read: what changes from here on is a change.
             watched: Watched::new(flags.guest.guest.clone()),
             guest: guests::read(&flags.guest)?,
@@ -155,8 +178,8 @@ impl Opened {
                 match signals.recv() {
                     Ok(Signal::Loaded) => break loading.get()?,
                     Ok(Signal::Stop) | Err(mpsc::RecvError) => return Ok(None),
-                    // The guest was read a moment ago.
-                    Ok(Signal::Reload | Signal::ReopenLog) => log.reopen(),
+                    // The guest was read a moment ago, and nobody can take over yet.
+                    Ok(Signal::Reload | Signal::ReopenLog | Signal::TakenOver) => log.reopen(),
                 }
             }
         } else {
@@ -210,6 +233,21 @@ impl Loaded {
         let server = server.loops(loops).start(listeners).context("the server cannot start").map_err(Failure::host)?;
         Ok(Started { server, introduction, limits, watched })
     }
+}
+
+fn note_exposed_keys(flags: &Serve) {
+    for key in certificates::exposed_keys(flags) {
+        let key = key.display();
+        note(flags, &format!("note     everybody on this machine can read {key}\n  `chmod o-r {key}`"));
+    }
+}
+
+/// Who is told what the server does.
+fn manager(flags: &Serve) -> Manager {
+    Manager::of_environment().unwrap_or_else(|error| {
+        note(flags, &format!("note     cannot tell the service manager anything: {error}"));
+        Manager::NONE
+    })
 }
 
 fn note(flags: &Serve, line: &str) {
@@ -355,7 +393,7 @@ impl Operation<'_> {
         loop {
             match signals.recv_timeout(WATCH) {
                 // The sender lives as long as the process.
-                Ok(Signal::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Ok(Signal::Stop | Signal::TakenOver) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
                 Ok(Signal::Reload) => {
                     self.manager.0.reloading();
                     self.log.reopen();

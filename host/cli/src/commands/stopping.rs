@@ -12,6 +12,7 @@ use crate::bind::UnixPaths;
 use crate::manager::Manager;
 use crate::output::report_in_passing;
 use crate::signals::Signal;
+use crate::takeover::Offering;
 
 /// How often a drain looks whether it is over, or is to be cut short.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
@@ -23,19 +24,34 @@ pub(super) struct Stopping<'a> {
     pub(super) admin: Option<admin::Serving>,
     pub(super) unix_paths: UnixPaths,
     pub(super) manager: &'a Manager,
+    pub(super) offering: Option<Offering>,
 }
 
 impl Stopping<'_> {
     /// Stops it. A signal moves it on to the next step.
     pub(super) fn run(self, signals: &mpsc::Receiver<Signal>) -> Summary {
-        let Self { flags, server, admin, unix_paths, manager } = self;
+        let Self { flags, server, mut admin, unix_paths, manager, offering } = self;
         if let Some(admin) = &admin {
             admin.set_not_ready();
         }
-        serve_on(signals, flags.operation.drain_delay);
-        manager.stopping(&format!("draining for up to {}", Took(flags.operation.drain)));
-        // While they are still listened on: later they may be the next server's.
-        drop(unix_paths);
+        let is_taken_over = offering.as_ref().is_some_and(Offering::is_over);
+        if !is_taken_over {
+            serve_on(signals, flags.operation.drain_delay);
+        }
+        let draining = format!("draining for up to {}", Took(flags.operation.drain));
+        match offering.and_then(Offering::end) {
+            Some(process) => {
+                report_in_passing(format!("note     taken over by process {process}"));
+                manager.left_to(process, &draining);
+                unix_paths.leave();
+                admin.iter_mut().for_each(admin::Serving::leave);
+            }
+            None => {
+                manager.stopping(&draining);
+                // While they are still listened on: later they may be the next server's.
+                drop(unix_paths);
+            }
+        }
         let summary = drain(server, signals, flags);
         // Last: it shows how the drain goes.
         if let Some(admin) = admin {
@@ -49,7 +65,7 @@ impl Stopping<'_> {
 fn serve_on(signals: &mpsc::Receiver<Signal>, delay: Duration) {
     let until = Instant::now() + delay;
     while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-        if signals.recv_timeout(left) == Ok(Signal::Stop) {
+        if let Ok(Signal::Stop | Signal::TakenOver) = signals.recv_timeout(left) {
             return;
         }
     }

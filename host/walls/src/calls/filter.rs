@@ -25,8 +25,15 @@ pub(crate) enum Code {
     Loaded,
 }
 
+/// Whether descriptors may be passed to other processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passing {
+    Nothing,
+    Descriptors,
+}
+
 /// Restricts all threads of the process to the calls of the list.
-pub(crate) fn restrict(code: Code) -> Result<(), String> {
+pub(crate) fn restrict(code: Code, passing: Passing) -> Result<(), String> {
     let unfit = |error: BackendError| format!("no filter for this machine: {error}");
     let deadly: Vec<Call> = match code {
         Code::Fixed => list::DEADLY.iter().chain(list::MAKES_CODE).copied().collect(),
@@ -34,7 +41,12 @@ pub(crate) fn restrict(code: Code) -> Result<(), String> {
     };
     let deadly = program(&deadly, SeccompAction::KillProcess, SeccompAction::Allow).map_err(unfit)?;
     let unknown = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
-    let allowed = program(list::ALLOWED, SeccompAction::Allow, unknown).map_err(unfit)?;
+    let more = match passing {
+        Passing::Nothing => &[],
+        Passing::Descriptors => list::PASSES_DESCRIPTORS,
+    };
+    let allowed: Vec<Call> = list::ALLOWED.iter().chain(more).copied().collect();
+    let allowed = program(&allowed, SeccompAction::Allow, unknown).map_err(unfit)?;
     for program in [deadly, allowed] {
         seccompiler::apply_filter_all_threads(&program)
             .map_err(|error| format!("{error}: the kernel has no seccomp, or a container's filter hides it"))?;

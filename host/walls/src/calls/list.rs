@@ -148,6 +148,9 @@ pub(super) const ALLOWED: &[Call] = &[
     (libc::SYS_unlink, &[]),
 ];
 
+/// What is allowed as well where another server may take over. Not to connect with: Landlock does not look at that.
+pub(super) const PASSES_DESCRIPTORS: &[Call] = &[(libc::SYS_sendmsg, &[Without(2, MSG_FASTOPEN)])];
+
 /// What ends the process: nobody calls these by mistake.
 pub(super) const DEADLY: &[Call] = &[
     // Other programs and processes.
@@ -211,6 +214,7 @@ pub(super) const MAKES_CODE: &[Call] = &[
 // `libc` has these as types that differ between C libraries.
 const FIONREAD: u32 = libc::FIONREAD as u32;
 const TIOCOUTQ: u32 = libc::TIOCOUTQ as u32;
+const MSG_FASTOPEN: u32 = libc::MSG_FASTOPEN.unsigned_abs();
 const FIONBIO: u32 = libc::FIONBIO as u32;
 const SHUT_WR: u32 = libc::SHUT_WR.unsigned_abs();
 const TIOCGPGRP: u32 = libc::TIOCGPGRP as u32;

@@ -3,4 +3,4 @@
 mod filter;
 mod list;
 
-pub(crate) use filter::{Code, restrict};
+pub(crate) use filter::{Code, Passing, restrict};
