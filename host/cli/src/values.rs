@@ -132,6 +132,27 @@ pub(crate) fn visible(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A server that is compared with others: its name, and the command that starts it.
+pub(crate) fn named_command(text: &str) -> Result<(String, String), String> {
+    let named = text.split_once('=').filter(|(name, command)| !name.is_empty() && !command.is_empty());
+    let named = named.ok_or("write it as NAME='COMMAND'")?;
+    Ok((named.0.to_owned(), named.1.to_owned()))
+}
+
+/// Method and target of a request.
+pub(crate) fn trigger(text: &str) -> Result<String, String> {
+    match text.split(' ').collect::<Vec<_>>()[..] {
+        [method, target]
+            if !method.is_empty()
+                && target.starts_with('/')
+                && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err("write it as a method and a target, such as 'GET /boom'".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -302,7 +302,7 @@ fn send_noise(field: &Field<'_>, mut noise: Noise) {
 }
 
 /// Something like a request, or nothing like it.
-fn message(noise: &mut Noise, target: &str) -> Vec<u8> {
+pub(crate) fn message(noise: &mut Noise, target: &str) -> Vec<u8> {
     let count = noise.below(400);
     if noise.below(4) == 0 {
         return noise.bytes(count);

@@ -44,7 +44,15 @@ pub(crate) fn idle(ground: &Ground<'_>) -> Result<Outcome, Failure> {
         }
         () => (Verdict::Broken, ""),
     };
-    Ok(Outcome { claim: Claim::Idle, verdict, measures, control: None, timeline: None, note: note.to_owned() })
+    Ok(Outcome {
+        claim: Claim::Idle,
+        verdict,
+        measures,
+        control: None,
+        timeline: None,
+        effort: None,
+        note: note.to_owned(),
+    })
 }
 
 /// Twice as many connections as there are places: half of them silent since they connected, half of them

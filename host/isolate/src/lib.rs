@@ -6,6 +6,7 @@
 //!
 //! Rule: this is the only place that starts such a server, and it listens on loopback.
 
+mod against;
 mod arena;
 mod attack;
 mod claim;
@@ -28,10 +29,11 @@ use std::time::Instant;
 
 use arena::Ground;
 
+pub use against::{Against, Comparison, SCHEMA, Step, Target, Tried, Triggers, run_against};
 pub use claim::Claim;
 pub use plan::{FAULTY, Failure, Pace, Plan, Weakness};
 pub use probe::probe;
-pub use report::{Control, Measure, Outcome, Report, Timeline, Unit, Verdict};
+pub use report::{Control, Effort, Measure, Outcome, Report, Timeline, Unit, Verdict};
 
 /// What is told while claims are tried.
 #[derive(Clone, Copy, Debug)]

@@ -53,7 +53,15 @@ pub(crate) fn listings(ground: &Ground<'_>) -> Result<Outcome, Failure> {
         Some(_) => (Verdict::Broken, ""),
     };
     let control = Some(Control { broken, measures: control_measures, timeline: Timeline::empty() });
-    Ok(Outcome { claim: Claim::Listings, verdict, measures, control, timeline: None, note: note.to_owned() })
+    Ok(Outcome {
+        claim: Claim::Listings,
+        verdict,
+        measures,
+        control,
+        timeline: None,
+        effort: None,
+        note: note.to_owned(),
+    })
 }
 
 fn make(folder: &Path) -> io::Result<()> {

@@ -72,7 +72,7 @@ pub(crate) fn live(ground: &Ground<'_>) -> Result<Outcome, Failure> {
     ];
     let verdict = verdict(&measures, &control);
     let note = complaints.into_iter().chain(fed.complaints).next().unwrap_or_default();
-    Ok(Outcome { claim: Claim::Live, verdict, measures, control: Some(control), timeline: None, note })
+    Ok(Outcome { claim: Claim::Live, verdict, measures, control: Some(control), timeline: None, effort: None, note })
 }
 
 fn control(ground: &Ground<'_>) -> Result<Control, Failure> {

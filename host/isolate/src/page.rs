@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::report::{Measure, Outcome, Report, Timeline, Verdict, escaped};
 
-const STYLE: &str = "\
+pub(crate) const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c2430;--dim:#66707f;--line:#d9dee5;--paper:#fff;--card:#f7f8fa;\
 --held:#18794e;--broken:#c62a2f;--unsure:#9a6700;--blue:#2563c9}\
 @media(prefers-color-scheme:dark){:root{--ink:#e6e9ee;--dim:#98a2b3;--line:#333c49;--paper:#12161c;--card:#1a2028;\
@@ -50,7 +50,7 @@ fn page(report: &Report) -> String {
         answer = match report.verdict() {
             Verdict::Held => "No.",
             Verdict::Broken => "Yes.",
-            Verdict::Inconclusive | Verdict::NotApplicable => "It was not shown.",
+            Verdict::Inconclusive | Verdict::NotApplicable | Verdict::NotTried => "It was not shown.",
         },
         version = env!("CARGO_PKG_VERSION"),
         guest = escaped(&report.guest[..report.guest.len().min(12)]),
@@ -124,7 +124,7 @@ fn section(page: &mut String, outcome: &Outcome) {
     *page += "</section>\n";
 }
 
-fn numbers(page: &mut String, measures: &[Measure], control: Option<&[Measure]>) {
+pub(crate) fn numbers(page: &mut String, measures: &[Measure], control: Option<&[Measure]>) {
     let last = if control.is_some() { "<th class=\"number\">control" } else { "" };
     let _ = writeln!(
         page,
@@ -157,12 +157,12 @@ fn telling(measures: &[Measure]) -> String {
     })
 }
 
-fn class(verdict: Verdict) -> &'static str {
+pub(crate) fn class(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Held => "held",
         Verdict::Broken => "broken",
         Verdict::Inconclusive => "inconclusive",
-        Verdict::NotApplicable => "not-applicable",
+        Verdict::NotApplicable | Verdict::NotTried => "not-applicable",
     }
 }
 
@@ -177,7 +177,7 @@ const GAP: f64 = 26.0;
 const PIECES: usize = 60;
 
 /// What the axes reach to.
-struct Scale {
+pub(crate) struct Scale {
     end: Duration,
     responses: f64,
     wait_ms: f64,
@@ -192,7 +192,7 @@ struct Piece {
 }
 
 impl Scale {
-    fn of(timelines: &[&Timeline]) -> Self {
+    pub(crate) fn of(timelines: &[&Timeline]) -> Self {
         let end = timelines.iter().flat_map(|timeline| timeline.responses.iter().map(|response| response.0));
         let end = end.max().unwrap_or_default().max(Duration::from_millis(1));
         let mut scale = Self { end, responses: 1.0, wait_ms: 10.0 };
@@ -229,7 +229,7 @@ impl Scale {
     }
 }
 
-fn draw(page: &mut String, timeline: &Timeline, scale: &Scale) {
+pub(crate) fn draw(page: &mut String, timeline: &Timeline, scale: &Scale) {
     let bottom = HEIGHT + GAP + HEIGHT;
     let pieces = scale.pieces(timeline);
     let _ = write!(

@@ -54,7 +54,15 @@ pub(crate) fn pressure(ground: &Ground<'_>) -> Result<Outcome, Failure> {
         () => (Verdict::Held, ""),
     };
     let control = Some(Control { broken, measures: self::measures(&control_seen), timeline: Timeline::empty() });
-    Ok(Outcome { claim: Claim::Pressure, verdict, measures, control, timeline: None, note: note.to_owned() })
+    Ok(Outcome {
+        claim: Claim::Pressure,
+        verdict,
+        measures,
+        control,
+        timeline: None,
+        effort: None,
+        note: note.to_owned(),
+    })
 }
 
 fn measures(seen: &Seen) -> Vec<Measure> {

@@ -37,6 +37,8 @@ pub enum Verdict {
     Inconclusive,
     /// It cannot be tried with this guest.
     NotApplicable,
+    /// It cannot be tried on this server, for the reason that the note gives.
+    NotTried,
 }
 
 /// What a number is of.
@@ -80,6 +82,29 @@ pub struct Control {
     pub timeline: Timeline,
 }
 
+/// What attackers from outside have spent, and what victims have lost. Of the first of all repetitions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Effort {
+    /// Connections that attackers opened.
+    pub connections: u64,
+    /// Bytes that they sent.
+    pub bytes: u64,
+    /// CPU time that they took.
+    pub cpu: Duration,
+    /// Responses that victims got meanwhile.
+    pub replies: u64,
+    /// Responses that they did not get.
+    pub lost: u64,
+    /// The time to the first byte of 99 in 100 responses beside attackers.
+    pub p99_attacked: Duration,
+    /// The same before anybody attacked.
+    pub p99_peace: Duration,
+    /// The same beside as many polite clients.
+    pub p99_polite: Duration,
+    /// How often the attack was repeated to see whether it does so again.
+    pub repetitions: u32,
+}
+
 /// What came of one claim.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -93,6 +118,8 @@ pub struct Outcome {
     pub control: Option<Control>,
     /// What victims saw; none: there were none.
     pub timeline: Option<Timeline>,
+    /// What it took; none: it was not tried from outside.
+    pub effort: Option<Effort>,
     /// What else is to be said; may be empty.
     pub note: String,
 }
@@ -170,7 +197,7 @@ impl Outcome {
 
     /// Of a claim that is not tried, and why.
     pub(crate) fn untried(claim: Claim, verdict: Verdict, note: String) -> Self {
-        Self { claim, verdict, measures: Vec::new(), control: None, timeline: None, note }
+        Self { claim, verdict, measures: Vec::new(), control: None, timeline: None, effort: None, note }
     }
 
     /// The number that says most: the first that is out of bounds, or the first of all.
@@ -220,7 +247,7 @@ impl Outcome {
     }
 }
 
-fn measures(measures: &[Measure]) -> Vec<Value> {
+pub(crate) fn measures(measures: &[Measure]) -> Vec<Value> {
     let json = |measure: &Measure| {
         let unit = match measure.unit {
             Unit::Count => "count",
@@ -257,7 +284,7 @@ impl Report {
         match self.verdict() {
             Verdict::Held => 0,
             Verdict::Broken => 1,
-            Verdict::Inconclusive | Verdict::NotApplicable => 3,
+            Verdict::Inconclusive | Verdict::NotApplicable | Verdict::NotTried => 3,
         }
     }
 
@@ -306,7 +333,7 @@ impl Report {
                 Verdict::Held => format!("<system-out>{said}</system-out>"),
                 Verdict::Broken => format!("<failure message=\"{said}\"/>"),
                 Verdict::Inconclusive => format!("<error message=\"{said}\"/>"),
-                Verdict::NotApplicable => "<skipped/>".to_owned(),
+                Verdict::NotApplicable | Verdict::NotTried => "<skipped/>".to_owned(),
             };
             let name = outcome.claim.sentence();
             let _ = writeln!(xml, "  <testcase classname=\"isolate\" name=\"{name}\">{result}</testcase>");
@@ -339,6 +366,7 @@ impl fmt::Display for Verdict {
             Self::Broken => "broken",
             Self::Inconclusive => "inconclusive",
             Self::NotApplicable => "not applicable",
+            Self::NotTried => "not tried",
         })
     }
 }

@@ -112,7 +112,7 @@ fn beside_attackers(ground: &Ground<'_>, claim: Claim) -> Result<Outcome, Failur
         false => None,
     };
     let (verdict, note) = judge(&trial, &measures, control.as_ref());
-    Ok(Outcome { claim, verdict, measures, control, timeline: Some(trial.timeline), note })
+    Ok(Outcome { claim, verdict, measures, control, timeline: Some(trial.timeline), effort: None, note })
 }
 
 /// Whether nothing is wrong but the time that something took.
@@ -397,7 +397,7 @@ fn authority(ground: &Ground<'_>) -> Result<Outcome, Failure> {
     ];
     let verdict = if reached.is_empty() { Verdict::Held } else { Verdict::Broken };
     let note = reached.join(", ");
-    Ok(Outcome { claim: Claim::Authority, verdict, measures, control: None, timeline: None, note })
+    Ok(Outcome { claim: Claim::Authority, verdict, measures, control: None, timeline: None, effort: None, note })
 }
 
 /// Lets clients live and end, and looks at what is left of them.
@@ -444,5 +444,13 @@ fn remains(ground: &Ground<'_>) -> Result<Outcome, Failure> {
         Measure::at_least("sessions", sessions as f64, 1.0, Unit::Count),
     ];
     let verdict = if measures.iter().all(Measure::holds) { Verdict::Held } else { Verdict::Broken };
-    Ok(Outcome { claim: Claim::Remains, verdict, measures, control: None, timeline: None, note: String::new() })
+    Ok(Outcome {
+        claim: Claim::Remains,
+        verdict,
+        measures,
+        control: None,
+        timeline: None,
+        effort: None,
+        note: String::new(),
+    })
 }

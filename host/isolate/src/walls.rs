@@ -88,7 +88,7 @@ fn judge(behind: &Seen, without: &Seen) -> Outcome {
     };
     let timeline = Timeline { attack: (Duration::ZERO, Duration::ZERO), attempts: Vec::new(), responses: Vec::new() };
     let control = Control { broken: !without.open.is_empty(), measures: self::measures(without), timeline };
-    Outcome { claim: Claim::Walls, verdict, measures, control: Some(control), timeline: None, note }
+    Outcome { claim: Claim::Walls, verdict, measures, control: Some(control), timeline: None, effort: None, note }
 }
 
 fn measures(seen: &Seen) -> Vec<Measure> {

@@ -33,7 +33,7 @@ pub(crate) fn work(ground: &Ground<'_>) -> Result<Outcome, Failure> {
         () => (Verdict::Held, ""),
     };
     let control = Some(Control { broken, measures: control_measures, timeline: Timeline::empty() });
-    Ok(Outcome { claim: Claim::Work, verdict, measures, control, timeline: None, note: note.to_owned() })
+    Ok(Outcome { claim: Claim::Work, verdict, measures, control, timeline: None, effort: None, note: note.to_owned() })
 }
 
 fn go_in_circles(arena: &Arena, circles: &[&str]) -> Vec<Measure> {

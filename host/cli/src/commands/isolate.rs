@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use multiclient::{Guest, Sources};
 use multiclient_isolate::{Outcome, Pace, Plan, Progress, Report};
 
+use super::against;
 use crate::args::Isolate;
 use crate::failure::Failure;
 use crate::options::{grants, limits_of_one};
@@ -21,6 +22,9 @@ const INCONCLUSIVE: u8 = 3;
 /// Runs the trial of isolation on this machine.
 pub(crate) fn isolate(flags: &Isolate) -> Result<ExitCode, Failure> {
     raise_descriptor_limit();
+    if against::is_asked_for(&flags.against) {
+        return against::against(flags);
+    }
     let plan = plan(flags)?;
     let files = report_files(flags)?;
     let status = Status::new();
@@ -40,18 +44,7 @@ pub(crate) fn isolate(flags: &Isolate) -> Result<ExitCode, Failure> {
         true => print(format!("{}\n", report.json().trim_end()).as_bytes())?,
         false => print_line(format_args!("{}", report.line()))?,
     }
-    let exit_code = match (write(files, &report), report.exit_code()) {
-        (Err(failure), 0) => {
-            self::report(format_args!("{failure}"));
-            INCONCLUSIVE
-        }
-        (Err(failure), exit_code) => {
-            self::report(format_args!("{failure}"));
-            exit_code
-        }
-        (Ok(()), exit_code) => exit_code,
-    };
-    Ok(ExitCode::from(exit_code))
+    Ok(finish(files, &report, report.exit_code()))
 }
 
 /// With `--json`, standard output has the report and nothing else.
@@ -92,25 +85,42 @@ fn plan(flags: &Isolate) -> Result<Plan, Failure> {
 }
 
 /// A report that is to be written: where, and how it is made.
-struct ReportFile<'a> {
+pub(super) struct ReportFile<'a, R> {
     path: &'a Path,
     file: File,
-    render: fn(&Report) -> String,
+    render: fn(&R) -> String,
 }
 
-/// Opens the files for reports. A minute later would be too late to find out that they cannot be written.
-fn report_files(flags: &Isolate) -> Result<Vec<ReportFile<'_>>, Failure> {
+impl<'a, R> ReportFile<'a, R> {
+    /// Opens the file. A minute later would be too late to find out that it cannot be written.
+    pub(super) fn open((path, render): (&'a Path, fn(&R) -> String)) -> Result<Self, Failure> {
+        match File::create(path) {
+            Ok(file) => Ok(Self { path, file, render }),
+            Err(error) => Err(Failure::unwritable(path, &error)),
+        }
+    }
+}
+
+fn report_files(flags: &Isolate) -> Result<Vec<ReportFile<'_, Report>>, Failure> {
     let junit = flags.junit.as_deref().map(|path| (path, Report::junit as fn(&Report) -> String));
     let html = flags.html.as_deref().map(|path| (path, Report::html as fn(&Report) -> String));
-    let open = |(path, render)| match File::create(path) {
-        Ok(file) => Ok(ReportFile { path, file, render }),
-        Err(error) => Err(Failure::unwritable(path, &error)),
+    junit.into_iter().chain(html).map(ReportFile::open).collect()
+}
+
+/// Writes all reports, and says how the program exits that has shown what `exit_code` says.
+pub(super) fn finish<R>(files: Vec<ReportFile<'_, R>>, report: &R, exit_code: u8) -> ExitCode {
+    let exit_code = match (write(files, report), exit_code) {
+        (Err(failure), exit_code) => {
+            self::report(format_args!("{failure}"));
+            if exit_code == 0 { INCONCLUSIVE } else { exit_code }
+        }
+        (Ok(()), exit_code) => exit_code,
     };
-    junit.into_iter().chain(html).map(open).collect()
+    ExitCode::from(exit_code)
 }
 
 /// Writes all reports; the first failure is told.
-fn write(files: Vec<ReportFile<'_>>, report: &Report) -> Result<(), Failure> {
+fn write<R>(files: Vec<ReportFile<'_, R>>, report: &R) -> Result<(), Failure> {
     let mut result = Ok(());
     for ReportFile { path, mut file, render } in files {
         let written = file.write_all(render(report).as_bytes());

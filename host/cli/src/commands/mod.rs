@@ -1,5 +1,6 @@
 //! One command of the program in each file.
 
+mod against;
 mod completions;
 mod export_guest;
 mod health;
@@ -9,6 +10,7 @@ mod man;
 mod replay;
 mod serve;
 mod stopping;
+mod targets;
 
 pub(crate) use completions::completions;
 pub(crate) use export_guest::export_guest;
