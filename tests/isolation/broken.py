@@ -24,6 +24,10 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 shared = {}
 leaked = []
 
+# Of the routes `/hang` and `/peek`: a lock that all take, and what the client before has sent.
+everybody = threading.Lock()
+last = [b""]
+
 
 def read_head(client):
     head = b""
@@ -46,9 +50,19 @@ def answer(head):
         if fault == "crash-route":
             os._exit(1)
         raise RuntimeError("boom")
+    if line[1] == b"/hang":
+        with everybody:
+            time.sleep(3600)
+    if line[1] == b"/leak":
+        leaked.append(b"x" * (1 << 20))
+    if line[1] == b"/peek":
+        return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(last[0]), last[0])
     if line[1] != b"/film.mp4":
         return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    body, status = content, b"200 OK"
+    with everybody:
+        body, status = content, b"200 OK"
+    if fault == "changes":
+        body = bytes(str(time.monotonic_ns()).rjust(len(content)), "ascii")
     part = re.search(rb"\r\nRange: bytes=(\d{1,9})-(\d{1,9})\r\n", head)
     if part and int(part[1]) <= int(part[2]):
         body, status = content[int(part[1]) : int(part[2]) + 1], b"206 Partial Content"
@@ -66,6 +80,7 @@ def serve(client):
         if head is None:
             return
         response = answer(head)
+        last[0] = head
         if fault == "slow":
             time.sleep(0.25)
         if fault == "leaks-a-descriptor":

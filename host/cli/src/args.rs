@@ -87,6 +87,10 @@ pub(crate) enum Command {
         /// File to write, such as `multiclient-session.wasm`, or `-` for standard output
         #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         output: PathBuf,
+
+        /// Write the guest that crashes, hangs and leaks on request instead: a test tool for `isolate`
+        #[arg(long)]
+        faulty: bool,
     },
     /// Replay a recorded connection offline and compare the guest's actions
     Replay(Replay),

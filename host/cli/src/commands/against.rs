@@ -29,10 +29,11 @@ pub(super) fn against(flags: &Isolate) -> Result<ExitCode, Failure> {
             status.clear();
             status.show(format_args!("{line:.79}"));
         }
-        Step::Tried(outcome) => {
+        Step::Tried { target, outcome } => {
             status.clear();
             if flags.json {
-                report(format_args!("{}", outcome.line()));
+                let (claim, verdict) = (outcome.claim.name(), outcome.verdict.to_string());
+                report(format_args!("{target}: {claim:<10} {verdict:<13} {}", outcome.note.trim_end()));
             }
         }
     });

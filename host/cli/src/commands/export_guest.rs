@@ -12,9 +12,18 @@ use crate::output::print;
 /// Writes the built-in component to a file, for other hosts.
 pub(crate) fn export_guest(path: &Path) -> Result<ExitCode, Failure> {
     let guest = Guest::built_in(limits_of_one()).map_err(Failure::host)?;
+    write(path, guest.component())
+}
+
+/// Writes the component that fails on request, for a server that is to be tried from outside.
+pub(crate) fn export_faulty(path: &Path) -> Result<ExitCode, Failure> {
+    write(path, multiclient_isolate::FAULTY)
+}
+
+fn write(path: &Path, component: &[u8]) -> Result<ExitCode, Failure> {
     match path.as_os_str() == "-" {
-        true => print(guest.component())?,
-        false => std::fs::write(path, guest.component()).map_err(|error| Failure::unwritable(path, &error))?,
+        true => print(component)?,
+        false => std::fs::write(path, component).map_err(|error| Failure::unwritable(path, &error))?,
     }
     Ok(ExitCode::SUCCESS)
 }

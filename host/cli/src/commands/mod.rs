@@ -13,7 +13,7 @@ mod stopping;
 mod targets;
 
 pub(crate) use completions::completions;
-pub(crate) use export_guest::export_guest;
+pub(crate) use export_guest::{export_faulty, export_guest};
 pub(crate) use health::health;
 pub(crate) use inspect::{inspect, inspect_engine};
 pub(crate) use isolate::isolate;

@@ -65,7 +65,12 @@ pub enum Step<'a> {
         left: Duration,
     },
     /// What came of it.
-    Tried(&'a Outcome),
+    Tried {
+        /// The name of the server.
+        target: &'a str,
+        /// What it is.
+        outcome: &'a Outcome,
+    },
 }
 
 /// What can be tried from outside, in this order. Data come last: what is somebody else's may show up in any trial.
@@ -171,7 +176,7 @@ impl Ground<'_> {
                 stopped = Some("the server died, and it was not started by this program".to_owned());
             }
             progress.done += 1;
-            tell(Step::Tried(&outcome));
+            tell(Step::Tried { target: &self.target.name, outcome: &outcome });
             outcomes.push(outcome);
         }
         outcomes.sort_by_key(|outcome| Claim::ALL.iter().position(|claim| *claim == outcome.claim));
@@ -185,6 +190,14 @@ impl Ground<'_> {
         match claim {
             Claim::Bytes => self.bytes(outcomes),
             Claim::Crash if triggers.crash.is_none() => {
+                // Where only this claim is wanted, malformed requests were not tried yet.
+                if !outcomes.iter().any(|outcome| outcome.claim == Claim::Bytes) {
+                    let mut crashes = Vec::new();
+                    self.bytes(&mut crashes)?;
+                    if let Some(crash) = crashes.pop() {
+                        return Ok(crash);
+                    }
+                }
                 Ok(Outcome::untried(claim, Verdict::NotTried, needs("--crash 'GET /boom'")))
             }
             Claim::Memory if triggers.leak_memory.is_none() => {

@@ -12,8 +12,8 @@ use crate::report::{Effort, Outcome, Verdict, escaped};
 /// What the page of our own server does not need. Wide tables scroll by themselves, and not the page.
 const MORE_STYLE: &str = "\
 .sides{font-size:14px}.sides td{border-top:1px solid var(--line);padding:6px 10px 6px 0;white-space:nowrap}\
-.sides th{padding-right:10px}code{font-size:13px;overflow-wrap:anywhere}details{margin:8px 0}\
-summary{cursor:pointer;display:flex;gap:12px;align-items:baseline;flex-wrap:wrap}summary b{min-width:92px}\
+.sides th{padding-right:10px}code{font-size:13px;overflow-wrap:anywhere;white-space:pre-wrap}details{margin:8px 0}\
+summary{cursor:pointer;display:flex;gap:0 12px;align-items:baseline;flex-wrap:wrap}summary b{min-width:92px}\
 summary .what{min-width:190px}.one{max-width:560px}h2{margin-bottom:4px}";
 
 impl Comparison {
@@ -82,7 +82,7 @@ fn server(page: &mut String, target: &Tried) {
         escaped(&target.name),
         class(target.verdict()),
         target.verdict(),
-        escaped(target.origin()),
+        target.origin().lines().map(escaped).collect::<Vec<_>>().join("\n"),
     );
     let server = if target.server.is_empty() { "a server without a name" } else { &target.server };
     let _ = writeln!(

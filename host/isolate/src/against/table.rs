@@ -49,6 +49,7 @@ fn side_by_side(text: &mut String, targets: &[Tried]) {
     for claim in &rows {
         let _ = write!(text, " {:<6}", claim.name());
     }
+    trim(text);
     text.push('\n');
     for target in targets {
         let name: String = target.name.chars().take(14).collect();

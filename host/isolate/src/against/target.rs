@@ -116,7 +116,8 @@ impl Running {
         let began = Instant::now();
         loop {
             let why = match fetch(&self.place, None, Duration::from_secs(2)) {
-                Ok(response) if response.status < 300 => return Ok(()),
+                // What it says is looked at afterwards.
+                Ok(response) if response.status < 500 => return Ok(()),
                 Ok(response) => format!("{} answers {}", self.place.target, response.status),
                 Err(complaint) => complaint.what,
             };
@@ -154,13 +155,13 @@ impl Process {
         let text = |error: std::io::Error| format!("the command cannot be started: {error}");
         let log = ground.join("log");
         let output = File::create(&log).map_err(text)?;
-        let mut child = shell(command)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().map_err(text)?)
-            .stderr(output)
-            .spawn()
-            .map_err(text)?;
-        match guard(child.id(), ground) {
+        // It waits for a word until there is a guardian: whatever ends this program in between ends it, too.
+        let mut gate = shell("read -r go || exit; exec sh -c \"$1\" </dev/null");
+        gate.args(["target", command]).stdin(Stdio::piped());
+        let mut child = gate.stdout(output.try_clone().map_err(text)?).stderr(output).spawn().map_err(text)?;
+        let guarded = guard(child.id(), ground);
+        let go = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(b"go\n"));
+        match guarded.and_then(|guardian| go.map(|()| guardian)) {
             Ok(guardian) => Ok(Self { child, guardian, log }),
             Err(error) => {
                 end(child.id(), Signal::KILL);
@@ -210,7 +211,7 @@ fn shell(script: &str) -> Command {
 
 fn guard(group: u32, ground: &Path) -> std::io::Result<Child> {
     // In a group of its own: Ctrl-C at the terminal must not end it before it has done its work.
-    let script = "read word; [ \"$word\" = done ] || { kill -KILL -- -\"$1\"; rm -rf -- \"$2\"; }";
+    let script = "read word; [ \"$word\" = done ] || { kill -s KILL -- \"-$1\"; rm -rf -- \"$2\"; }";
     let mut command = shell(script);
     command.args(["guardian", &group.to_string()]).arg(ground);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::attack::{Attacker, Field, Spent, attackers};
-use super::client::{Clients, Sample};
+use super::client::{Clients, PATIENCE, Sample, fetch};
 use super::content::Content;
 use super::response::Loss;
 use super::target::{Running, Target};
@@ -64,6 +64,8 @@ struct Seen {
     timeline: Timeline,
     foreign: Vec<String>,
     died: bool,
+    /// The memory that the server has taken and not given back. None: nobody can look.
+    kept: Option<u64>,
 }
 
 /// Victims. Few: a server that serves one client at a time serves them all in peace.
@@ -75,6 +77,15 @@ const POLITE: usize = 8;
 /// The share of their time that victims lose when they are kept out. Two of eight may be stuck for a while on a
 /// machine that is busy with other things; most of them, twice, and not beside polite clients, are kept out.
 const TIME_LOST_PERCENT: f64 = 40.0;
+
+/// Memory that a server may keep: allocators and collectors do.
+const KEPT: u64 = 64 << 20;
+
+/// An attack on the memory ends here. A machine that swaps is no place to measure anything.
+const ENOUGH: u64 = 1 << 30;
+
+/// How long a server may take to give memory back.
+const GIVING_BACK: Duration = Duration::from_secs(3);
 
 /// The rate that victims keep beside greedy clients, of what it is beside polite ones.
 const RATE_PERCENT: f64 = 10.0;
@@ -93,20 +104,27 @@ impl Ground<'_> {
     /// Tries a claim by attackers, and again what they seem to have broken.
     pub(crate) fn try_claim(&mut self, claim: Claim) -> Result<Trial, Stop> {
         let first = self.watch_in_peace(claim)?;
-        if first.died && self.target.start.is_none() {
+        if self.target.start.is_none() && (first.died || !self.recovers()) {
+            // Nobody can try it again. What outlasts the attack is no matter of load.
             let polite = first.peace.clone();
-            return Ok(Trial { claim, first, polite, again: None });
+            return Ok(Trial { claim, first, polite, again: Again::Never });
         }
         let polite = self.control(&first)?;
-        let mut trial = Trial { claim, first, polite, again: None };
+        let mut trial = Trial { claim, first, polite, again: Again::NoNeed };
         if trial.polite.misbehaves() || trial.harm().is_none() {
             return Ok(trial);
         }
         self.begin_again()?;
-        let again = self.watch_in_peace(claim)?;
+        trial.again = Again::Seen(Box::new(self.watch_in_peace(claim)?));
         self.begin_again()?;
-        trial.again = Some(again);
         Ok(trial)
+    }
+
+    /// Whether somebody is served again when the attack is over.
+    fn recovers(&self) -> bool {
+        const TRIES: usize = 5;
+        let part = self.content.part(&mut Noise(self.seed));
+        (0..TRIES).any(|_| fetch(&self.running.place, part, PATIENCE).is_ok())
     }
 
     /// Runs attackers beside victims that are served in peace, or nothing would be shown.
@@ -126,7 +144,8 @@ impl Ground<'_> {
     }
 
     fn control(&mut self, attacked: &Seen) -> Result<Served, Stop> {
-        if attacked.died {
+        // What the attack has left of it says nothing about polite clients.
+        if self.target.start.is_some() && (attacked.died || attacked.during.cut + attacked.during.late > 0) {
             self.begin_again()?;
         }
         let seen = self.watch(Beside::Polite(attacked.spent.connections.load(Ordering::Relaxed)));
@@ -167,6 +186,8 @@ impl Ground<'_> {
             attempts: &attempts,
         };
         let mut noise = Noise(self.seed);
+        // Looking at memory halts the server for a moment.
+        let before = matches!(beside, Beside::Attackers(Claim::Memory)).then(|| self.memory()).flatten();
         let left = AtomicU64::new(if let Beside::Polite(count) = beside { count } else { 0 });
         let attack = thread::scope(|scope| {
             for _ in 0..VICTIMS {
@@ -191,7 +212,7 @@ impl Ground<'_> {
                     self.pace.attack_from_outside() / 2
                 }
             };
-            thread::sleep(time);
+            self.wait(time, before);
             others_over.store(true, Ordering::Relaxed);
             over.store(true, Ordering::Relaxed);
             (since, began.elapsed())
@@ -215,6 +236,36 @@ impl Ground<'_> {
             timeline,
             foreign,
             died: self.running.is_dead(),
+            kept: before.and_then(|before| self.kept(before)),
+        }
+    }
+
+    /// The memory of the server's processes. None: nobody can look.
+    fn memory(&self) -> Option<u64> {
+        Some(self.target.watched(&self.running)?.holding().ok()?.memory)
+    }
+
+    /// Waits until the time is over, or the server has taken more memory than an attack may make it take.
+    fn wait(&self, time: Duration, before: Option<u64>) {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            let taken = before.and_then(|before| self.memory()?.checked_sub(before));
+            if taken.is_some_and(|taken| taken > ENOUGH) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50).min(time));
+        }
+    }
+
+    /// What of the memory is not given back.
+    fn kept(&self, before: u64) -> Option<u64> {
+        let began = Instant::now();
+        loop {
+            let kept = self.memory()?.saturating_sub(before);
+            if kept <= KEPT || began.elapsed() > GIVING_BACK {
+                return Some(kept);
+            }
+            thread::sleep(Duration::from_millis(50));
         }
     }
 
@@ -264,8 +315,15 @@ pub(crate) struct Trial {
     claim: Claim,
     first: Seen,
     polite: Served,
-    /// The same again, where the first time seems to have shown harm.
-    again: Option<Seen>,
+    again: Again,
+}
+
+/// The same again, where the first time seems to have shown harm.
+enum Again {
+    NoNeed,
+    Seen(Box<Seen>),
+    /// The server is dead or does not recover, and nobody here can start it again.
+    Never,
 }
 
 impl Trial {
@@ -276,25 +334,26 @@ impl Trial {
 
     /// Whether the server died, each time that it was attacked.
     pub(crate) fn kills(&self) -> bool {
-        self.first.died && self.again.as_ref().is_none_or(|again| again.died)
+        self.first.died && if let Again::Seen(again) = &self.again { again.died } else { true }
     }
 
     /// What is to be told of it.
     pub(crate) fn outcome(self) -> Outcome {
         let harm = self.harm();
-        let again = self.again.as_ref().map(|again| super::trial::harm(self.claim, again, &self.polite));
-        let (verdict, note) = match (harm, again) {
+        let (verdict, note) = match (harm, &self.again) {
             _ if self.polite.misbehaves() => {
                 let what = &self.polite.complaint;
                 (Verdict::Inconclusive, format!("as many polite clients do the same: {what}"))
             }
+            (None, Again::Never) => (Verdict::Broken, "nobody is served when the attack is over".to_owned()),
             (None, _) => (Verdict::Held, String::new()),
-            (Some(harm), Some(Some(_))) => (Verdict::Broken, harm),
-            // Nobody is left to try it on again.
-            (Some(harm), None) if self.first.died => (Verdict::Broken, format!("{harm}, and nobody started it again")),
+            (Some(harm), Again::Never) => (Verdict::Broken, format!("{harm}, and nobody started it again")),
+            (Some(harm), Again::Seen(again)) if self::harm(self.claim, again, &self.polite).is_some() => {
+                (Verdict::Broken, harm)
+            }
             (Some(harm), _) => (Verdict::Inconclusive, format!("{harm}, but only once")),
         };
-        let repetitions = 1 + u32::from(self.again.is_some());
+        let repetitions = 1 + u32::from(matches!(self.again, Again::Seen(_)));
         let measures = measures(self.claim, &self.first, &self.polite);
         let effort = Effort {
             connections: self.first.spent.connections.into_inner(),
@@ -328,6 +387,10 @@ fn measures(claim: Claim, seen: &Seen, polite: &Served) -> Vec<Measure> {
         Measure::at_most("responses cut off", during.cut as f64, 0.0, Unit::Count),
         Measure::at_most("of victims' time lost", during.time_lost, TIME_LOST_PERCENT, Unit::Percent),
     ];
+    if let (Claim::Memory, Some(kept)) = (claim, seen.kept) {
+        let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        measures.push(Measure::at_most("of memory kept", mebibytes(kept), mebibytes(KEPT), Unit::Mebibytes));
+    }
     if claim == Claim::Bandwidth {
         let rate = 100.0 * during.bytes_per_second / polite.bytes_per_second.max(1.0);
         measures.push(Measure::at_least("of victims' rate left", rate, RATE_PERCENT, Unit::Percent));
