@@ -129,7 +129,7 @@ impl Reader {
             }
             let due = LIVE_REST.saturating_sub(self.said_at.elapsed());
             let unsaid = self.settled - self.said;
-            if unsaid > 0 && (due.is_zero() || unsaid >= LIVE_UNSEEN) {
+            if unsaid > 0 && (due.is_zero() || unsaid >= self.most_unsaid()) {
                 self.say().map_err(|error| format!("it cannot be kept: {error}"))?;
             }
             let patience = (self.settled > self.said).then_some(due);
@@ -151,6 +151,12 @@ impl Reader {
                 Err(error) => return Err(format!("it cannot be read: {error}")),
             }
         }
+    }
+
+    /// Bytes that are told of without a rest. A part of the buffer at most: what has left it before a viewer is told of
+    /// it is lost to everybody.
+    fn most_unsaid(&self) -> u64 {
+        LIVE_UNSEEN.min(self.shared.settings.buffer / 4)
     }
 
     fn drains(&self) -> bool {
