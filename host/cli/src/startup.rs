@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Instant;
 
 use multiclient::journal::Size;
-use multiclient::{Inspection, Limits, Running, Sources, Tls};
+use multiclient::{Guest, Limits, Running, Sources, Tls};
 use multiclient_walls::Report;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -194,12 +194,12 @@ fn opened(listener: SocketAddr, encryption: Encryption) -> Vec<(SocketAddr, Stri
 }
 
 /// Describes a guest: its name, which one it is, and what it may do.
-pub(crate) fn guest_line(name: &str, inspection: &Inspection) -> String {
-    let imports = match inspection.imports.len() {
+pub(crate) fn guest_line(name: &str, guest: &Guest) -> String {
+    let imports = match guest.imports().len() {
         0 => "nothing".to_owned(),
         count => format!("{count} interfaces of an empty WASI"),
     };
-    let sha256 = &inspection.sha256;
+    let sha256 = guest.sha256();
     format!("{name} {}...{}   imports: {imports}", &sha256[..4], &sha256[sha256.len() - 2..])
 }
 

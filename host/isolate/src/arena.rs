@@ -19,8 +19,8 @@ use crate::noise::{CANARY, CANARY_DIGITS, Noise};
 use crate::plan::{FAULTY, FAULTY_INDEX, Failure, Plan, Weakness};
 use multiclient::isolation_testing::{Protection, SharedInstance, Sharing};
 use multiclient::{
-    Capsules, Closed, Ended, Exchange, Guest, Index, Inspection, Journal, Limit, Limits, Live, Running, Server,
-    Settings, Sources, listen,
+    Capsules, Closed, Ended, Exchange, Guest, Index, Journal, Limit, Limits, Live, Running, Server, Settings, Sources,
+    listen,
 };
 
 /// Which server.
@@ -212,8 +212,8 @@ impl<'a> Ground<'a> {
         })
     }
 
-    pub(crate) fn inspection(&self) -> Inspection {
-        self.limited.inspect()
+    pub(crate) fn sha256(&self) -> String {
+        self.limited.sha256()
     }
 
     /// A server of what is published.

@@ -12,9 +12,9 @@ use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, Module, PoolingAlloc
 use crate::limits::Limits;
 use crate::sandbox::core_module::CoreModule;
 use crate::sandbox::engine::{self, MEMORY_RESERVATION};
-use crate::sandbox::imports::GuestError;
 #[cfg(feature = "compile")]
 use crate::sandbox::imports::{self, Grant};
+use crate::sandbox::imports::{GuestError, Import};
 use crate::sandbox::inspect::{Inspection, sha256};
 use crate::sandbox::meter::Bounds;
 #[cfg(feature = "compile")]
@@ -171,9 +171,22 @@ impl Guest {
     }
 
     /// What the component itself says that it needs and offers.
+    ///
+    /// # Panics
+    ///
+    /// Panics where the built-in component was not looked at before, and the process may no longer load machine code.
     pub fn inspect(&self) -> Inspection {
-        let compiled = self.compiled().expect("a component whose core module was loaded can be loaded");
+        let compiled = self.compiled().expect("the process may load the machine code of the built-in component");
         Inspection::new(&self.engine, &compiled.component, &self.bytes)
+    }
+
+    /// What it imports. Empty: it can compute, and do nothing else.
+    pub fn imports(&self) -> Vec<Import> {
+        match &self.core {
+            // A core module that imports anything is no guest.
+            Some(_) => Vec::new(),
+            None => self.inspect().imports,
+        }
     }
 
     /// The bytes of memory that an instance of it starts with.
@@ -203,7 +216,7 @@ impl Guest {
 
 impl fmt::Debug for Guest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guest").field("inspection", &self.inspect()).finish_non_exhaustive()
+        f.debug_struct("Guest").field("sha256", &self.sha256()).finish_non_exhaustive()
     }
 }
 

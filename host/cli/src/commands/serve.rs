@@ -215,7 +215,7 @@ impl Loaded {
     ) -> Result<Started, Failure> {
         let Self { sources, capsules, watched, guest, index, loops } = self;
         let limits = guest.limits().clone();
-        let guest_line = guest_line(&guests::name(&flags.guest), &guest.inspect());
+        let guest_line = guest_line(&guests::name(&flags.guest), &guest);
         let introduction = Introduction::new(flags, &sources, guest_line, &limits);
         let server = Server::new(guest, sources).settings(options::settings(flags));
         let server = match admin {
@@ -461,7 +461,7 @@ impl Operation<'_> {
     fn swap_guest(&mut self) {
         let Some(loading) = self.loading.take() else { return };
         let swapped = loading.get().flatten().and_then(|guest| {
-            let line = guest_line(&guests::name(&self.flags.guest), &guest.inspect());
+            let line = guest_line(&guests::name(&self.flags.guest), &guest);
             self.server.replace_guest(guest).map_err(Failure::host)?;
             Ok(line)
         });
