@@ -13,6 +13,7 @@
 //! | change what a client may take | [`Limits`] |
 //! | change how requests are answered | [`Settings`] |
 //! | look at clients while they are connected | [`Server::observed`] and [`Running::observer`] |
+//! | speak TLS, or be behind a proxy that tells addresses | [`listen::Listener`] |
 //! | be told of requests and clients | [`Server::journal`] with a [`Journal`], or a [`journal::Log`] |
 //! | serve through your own protocol | [`Guest::custom`], any component that exports `multiclient:session/handler` |
 //! | record a client and replay it | [`Server::capsules`], [`Capsule::replay`] |
