@@ -95,7 +95,7 @@ pub(crate) enum Command {
     /// Replay a recorded connection offline and compare the guest's actions
     Replay(Replay),
     /// Test on this machine that one client cannot affect another
-    Isolate(Isolate),
+    Isolate(Box<Isolate>),
     /// Check that a server responds, with any status below 500
     Health(Health),
     /// Print the man page

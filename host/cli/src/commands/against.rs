@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use multiclient_isolate::{Against, Comparison, Pace, Step, Target, Triggers, run_against};
 
-use super::isolate::{ReportFile, finish};
+use super::report_file::{ReportFile, finish};
 use super::targets as file;
 use crate::args::{AgainstFlags, Isolate};
 use crate::failure::Failure;

@@ -1,8 +1,5 @@
 //! `multiclient isolate`.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -10,14 +7,12 @@ use multiclient::{Guest, Sources};
 use multiclient_isolate::{Outcome, Pace, Plan, Progress, Report};
 
 use super::against;
+use super::report_file::{ReportFile, finish};
 use crate::args::Isolate;
 use crate::failure::Failure;
 use crate::options::{grants, limits_of_one};
 use crate::output::{Status, print, print_line, report};
 use crate::startup::raise_descriptor_limit;
-
-/// Exit code where nothing was shown, or what was shown could not be told.
-const INCONCLUSIVE: u8 = 3;
 
 /// Runs the trial of isolation on this machine.
 pub(crate) fn isolate(flags: &Isolate) -> Result<ExitCode, Failure> {
@@ -84,47 +79,8 @@ fn plan(flags: &Isolate) -> Result<Plan, Failure> {
     })
 }
 
-/// A report that is to be written: where, and how it is made.
-pub(super) struct ReportFile<'a, R> {
-    path: &'a Path,
-    file: File,
-    render: fn(&R) -> String,
-}
-
-impl<'a, R> ReportFile<'a, R> {
-    /// Opens the file. A minute later would be too late to find out that it cannot be written.
-    pub(super) fn open((path, render): (&'a Path, fn(&R) -> String)) -> Result<Self, Failure> {
-        match File::create(path) {
-            Ok(file) => Ok(Self { path, file, render }),
-            Err(error) => Err(Failure::unwritable(path, &error)),
-        }
-    }
-}
-
 fn report_files(flags: &Isolate) -> Result<Vec<ReportFile<'_, Report>>, Failure> {
     let junit = flags.junit.as_deref().map(|path| (path, Report::junit as fn(&Report) -> String));
     let html = flags.html.as_deref().map(|path| (path, Report::html as fn(&Report) -> String));
     junit.into_iter().chain(html).map(ReportFile::open).collect()
-}
-
-/// Writes all reports, and says how the program exits that has shown what `exit_code` says.
-pub(super) fn finish<R>(files: Vec<ReportFile<'_, R>>, report: &R, exit_code: u8) -> ExitCode {
-    let exit_code = match (write(files, report), exit_code) {
-        (Err(failure), exit_code) => {
-            self::report(format_args!("{failure}"));
-            if exit_code == 0 { INCONCLUSIVE } else { exit_code }
-        }
-        (Ok(()), exit_code) => exit_code,
-    };
-    ExitCode::from(exit_code)
-}
-
-/// Writes all reports; the first failure is told.
-fn write<R>(files: Vec<ReportFile<'_, R>>, report: &R) -> Result<(), Failure> {
-    let mut result = Ok(());
-    for ReportFile { path, mut file, render } in files {
-        let written = file.write_all(render(report).as_bytes());
-        result = result.and(written.map_err(|error| Failure::unwritable(path, &error)));
-    }
-    result
 }

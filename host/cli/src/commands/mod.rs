@@ -8,6 +8,7 @@ mod inspect;
 mod isolate;
 mod man;
 mod replay;
+mod report_file;
 mod serve;
 mod stopping;
 mod targets;

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
-use super::client::{connect, foreign_canary};
+use super::client::foreign_canary;
 use super::content::Content;
+use super::fetch::connect;
 use super::place::Place;
 use super::target::Triggers;
 use crate::attack::message;
@@ -40,6 +41,14 @@ pub(crate) struct Spent {
     pub(crate) connections: AtomicU64,
     pub(crate) bytes: AtomicU64,
     pub(crate) cpu_ns: AtomicU64,
+}
+
+impl Spent {
+    /// As it is now.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = |count: &AtomicU64| AtomicU64::new(count.load(Ordering::Relaxed));
+        Self { connections: copy(&self.connections), bytes: copy(&self.bytes), cpu_ns: copy(&self.cpu_ns) }
+    }
 }
 
 /// One attacker, until the trial is over.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::client::fetch;
+use super::fetch::fetch;
 use super::place::Place;
 use super::response::{Response, field};
 use crate::noise::Noise;

@@ -8,6 +8,7 @@ mod attack;
 mod client;
 mod comparison;
 mod content;
+mod fetch;
 mod page;
 mod place;
 mod process;

@@ -32,7 +32,11 @@ impl Complaint {
             ErrorKind::TimedOut | ErrorKind::WouldBlock => Loss::Late,
             _ => Loss::Cut,
         };
-        Self { loss, what: format!("{doing}: {error}") }
+        let what = match loss {
+            Loss::Late => format!("{doing} in time"),
+            _ => format!("{doing}: {error}"),
+        };
+        Self { loss, what }
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
-use super::client::fetch;
+use super::fetch::fetch;
 use super::place::Place;
 use super::process::Watched;
 

@@ -10,8 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::attack::{Attacker, Field, Spent, attackers};
-use super::client::{Clients, PATIENCE, Sample, fetch};
+use super::client::{Clients, Sample};
 use super::content::Content;
+use super::fetch::{PATIENCE, fetch};
 use super::response::Loss;
 use super::target::{Running, Target};
 use crate::claim::Claim;
@@ -173,57 +174,21 @@ impl Ground<'_> {
         let began = Instant::now();
         let (place, content) = (&self.running.place, &self.content);
         let victims = Clients { place, content, began, over: &over, samples: &samples };
-        let ignored = Mutex::new(Vec::new());
-        let polite = Clients { place, content, began, over: &others_over, samples: &ignored };
-        let field = Field {
-            place,
-            content,
-            triggers: &self.target.triggers,
-            over: &others_over,
-            spent: &spent,
-            foreign: &foreign,
-            began,
-            attempts: &attempts,
-        };
-        let mut noise = Noise(self.seed);
+        let (over, triggers) = (&others_over, &self.target.triggers);
+        let (spent, foreign, attempts) = (&spent, &foreign, &attempts);
+        let field = Field { place, content, triggers, over, spent, foreign, began, attempts };
         // Looking at memory halts the server for a moment.
         let before = matches!(beside, Beside::Attackers(Claim::Memory)).then(|| self.memory()).flatten();
-        let left = AtomicU64::new(if let Beside::Polite(count) = beside { count } else { 0 });
-        let attack = thread::scope(|scope| {
-            for _ in 0..VICTIMS {
-                let (victims, noise) = (&victims, Noise(noise.next()));
-                scope.spawn(move || victims.be_victim(noise));
-            }
-            thread::sleep(self.peace());
-            let since = began.elapsed();
-            let time = match beside {
-                Beside::Attackers(claim) => {
-                    for attacker in attackers(claim, field.triggers) {
-                        let (field, noise) = (&field, Noise(noise.next()));
-                        scope.spawn(move || field.attack(attacker as Attacker, noise));
-                    }
-                    self.pace.attack_from_outside()
-                }
-                Beside::Polite(_) => {
-                    for _ in 0..POLITE {
-                        let (polite, left, noise) = (&polite, &left, Noise(noise.next()));
-                        scope.spawn(move || polite.be_polite(noise, left));
-                    }
-                    self.pace.attack_from_outside() / 2
-                }
-            };
-            self.wait(time, before);
-            others_over.store(true, Ordering::Relaxed);
-            over.store(true, Ordering::Relaxed);
-            (since, began.elapsed())
-        });
+        let attack = self.run_all(beside, &victims, &field, before);
         let samples: Vec<Sample> = samples.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let take =
+            |list: &Mutex<Vec<Duration>>| std::mem::take(&mut *list.lock().unwrap_or_else(PoisonError::into_inner));
         let timeline = Timeline {
             attack,
-            attempts: attempts.into_inner().unwrap_or_else(PoisonError::into_inner),
+            attempts: take(attempts),
             responses: samples.iter().map(|s| (s.asked, s.waited, s.bytes, s.complaint.is_none())).collect(),
         };
-        let mut foreign = foreign.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut foreign = std::mem::take(&mut *foreign.lock().unwrap_or_else(PoisonError::into_inner));
         let complaints = samples.iter().filter_map(|sample| sample.complaint.as_ref());
         foreign.extend(complaints.filter(|it| it.loss == Loss::Foreign).map(|it| it.what.clone()));
         let answered = |sample: &Sample| sample.asked + sample.waited;
@@ -232,12 +197,54 @@ impl Ground<'_> {
         Seen {
             peace: Served::new(in_peace, attack.0),
             during: Served::new(beside_others, attack.1 - attack.0),
-            spent,
+            spent: spent.copy(),
             timeline,
             foreign,
             died: self.running.is_dead(),
             kept: before.and_then(|before| self.kept(before)),
         }
+    }
+
+    /// Runs victims, and after a while the others: when those began, and when all was over.
+    fn run_all(
+        &self,
+        beside: Beside,
+        victims: &Clients<'_>,
+        field: &Field<'_>,
+        before: Option<u64>,
+    ) -> (Duration, Duration) {
+        let ignored = Mutex::new(Vec::new());
+        let polite = Clients { over: field.over, samples: &ignored, ..*victims };
+        let mut noise = Noise(self.seed);
+        let left = AtomicU64::new(if let Beside::Polite(count) = beside { count } else { 0 });
+        thread::scope(|scope| {
+            for _ in 0..VICTIMS {
+                let noise = Noise(noise.next());
+                scope.spawn(move || victims.be_victim(noise));
+            }
+            thread::sleep(self.peace());
+            let since = victims.began.elapsed();
+            let mut time = self.pace.attack_from_outside();
+            match beside {
+                Beside::Attackers(claim) => {
+                    for attacker in attackers(claim, field.triggers) {
+                        let noise = Noise(noise.next());
+                        scope.spawn(move || field.attack(attacker as Attacker, noise));
+                    }
+                }
+                Beside::Polite(_) => {
+                    time /= 2;
+                    for _ in 0..POLITE {
+                        let (polite, left, noise) = (&polite, &left, Noise(noise.next()));
+                        scope.spawn(move || polite.be_polite(noise, left));
+                    }
+                }
+            }
+            self.wait(time, before);
+            field.over.store(true, Ordering::Relaxed);
+            victims.over.store(true, Ordering::Relaxed);
+            (since, victims.began.elapsed())
+        })
     }
 
     /// The memory of the server's processes. None: nobody can look.
