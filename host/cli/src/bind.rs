@@ -15,7 +15,7 @@ use crate::address::{Address, TcpAddress, UnixAddress};
 use crate::args::Serve;
 use crate::failure::Failure;
 use crate::listening::{Listening, Manner};
-use crate::takeover::Passed;
+use crate::passed::Passed;
 
 /// What is listened on.
 #[derive(Default)]

@@ -13,6 +13,7 @@ mod log_file;
 mod manager;
 mod options;
 mod output;
+mod passed;
 mod pid_file;
 mod printable;
 mod privileges;

@@ -15,7 +15,6 @@
 
 use std::io::{self, IoSlice, IoSliceMut, PipeReader, PipeWriter, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -27,7 +26,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    SocketAddrAny, SocketFlags, SocketType, sockopt,
+    SocketFlags, SocketType, sockopt,
 };
 use rustix::process::{Uid, geteuid};
 
@@ -35,6 +34,7 @@ use crate::address::{Address, UnixAddress};
 use crate::args::Serve;
 use crate::bind::UnixPaths;
 use crate::failure::Failure;
+use crate::passed::Passed;
 use crate::signals::Signal;
 
 /// What the message with the sockets says: a version, so that two programs that mean something else find out.
@@ -54,42 +54,6 @@ const READY_WITHIN: Timespec = Timespec { tv_sec: 120, tv_nsec: 0 };
 
 /// Who may connect to PATH, where the operator does not say it: its owner.
 const MODE: u32 = 0o600;
-
-/// Sockets that were passed and not taken so far.
-#[derive(Default)]
-pub(crate) struct Passed {
-    sockets: Vec<OwnedFd>,
-    is_taken: Arc<AtomicBool>,
-}
-
-impl Passed {
-    /// The socket that listens on this address; port 0 is any port.
-    pub(crate) fn tcp(&mut self, wanted: SocketAddr) -> Option<OwnedFd> {
-        self.take(|address| {
-            SocketAddr::try_from(address)
-                .is_ok_and(|found| found.ip() == wanted.ip() && [0, found.port()].contains(&wanted.port()))
-        })
-    }
-
-    /// The socket that listens on this path, as it was written there.
-    pub(crate) fn unix(&mut self, path: &Path) -> Option<OwnedFd> {
-        self.take(|address| {
-            let found = rustix::net::SocketAddrUnix::try_from(address).ok();
-            let found = found.as_ref().and_then(|found| found.path_bytes());
-            found == Some(std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()))
-        })
-    }
-
-    /// Whether the old server has been told that they are this one's now.
-    pub(crate) fn is_taken(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.is_taken)
-    }
-
-    fn take(&mut self, is_wanted: impl Fn(SocketAddrAny) -> bool) -> Option<OwnedFd> {
-        let at = self.sockets.iter().position(|socket| rustix::net::getsockname(socket).is_ok_and(&is_wanted))?;
-        Some(self.sockets.remove(at))
-    }
-}
 
 /// How the next server is waited for.
 struct Next {
@@ -298,7 +262,7 @@ fn receive(old: &UnixStream) -> io::Result<Passed> {
     if !sockets.iter().all(listens) {
         return Err(io::Error::other("what listens there passes something else than sockets that listen"));
     }
-    Ok(Passed { sockets, ..Passed::default() })
+    Ok(Passed::new(sockets))
 }
 
 fn refused(path: &Path, error: &io::Error) -> Failure {
@@ -310,6 +274,7 @@ fn refused(path: &Path, error: &io::Error) -> Failure {
 mod tests {
     use super::*;
     use multiclient::listen;
+    use std::net::SocketAddr;
 
     #[test]
     fn sockets_are_passed_and_found_by_their_addresses() {

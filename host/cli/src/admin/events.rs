@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use multiclient::{Join, Live, LiveStream};
 
-use super::Watched;
 use super::view::Before;
+use super::watched::Watched;
 
 /// Between two events.
 const TICK: Duration = Duration::from_secs(1);

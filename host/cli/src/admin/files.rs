@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use multiclient::{Content, Named, Publisher, Refusal};
 
-use super::Watched;
 use super::events::Events;
+use super::watched::Watched;
 use super::{metrics, view};
 
 /// The sources of the operator's server.

@@ -9,8 +9,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use multiclient::Connected;
 
-use super::Watched;
 use super::counts::BUCKETS;
+use super::watched::Watched;
 
 /// What the format is called in `Content-Type`.
 pub(super) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

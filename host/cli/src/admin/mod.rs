@@ -12,6 +12,7 @@ mod files;
 mod metrics;
 mod process;
 mod view;
+mod watched;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -19,17 +20,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use multiclient::{Guest, Journal, Limits, Observer, Running, Server, Settings, Sources};
+use multiclient::{Guest, Journal, Limits, Running, Server, Settings, Sources};
 
 use self::counts::Counts;
 use self::events::Events;
 use self::files::Files;
 use self::process::Process;
+use self::watched::Watched;
 use crate::address::Address;
 use crate::args::Serve;
 use crate::bind::{self, UnixPaths};
 use crate::failure::Failure;
-use crate::takeover::Passed;
+use crate::passed::Passed;
 
 /// Clients of the operator at once: a few browsers, a few that collect metrics.
 const CLIENTS: u32 = 32;
@@ -57,16 +59,6 @@ pub(crate) struct Serving {
     server: Running,
     watched: Arc<Watched>,
     unix_paths: UnixPaths,
-}
-
-/// What is shown of the server that clients use.
-pub(crate) struct Watched {
-    observer: Observer,
-    limits: Limits,
-    counts: Arc<Counts>,
-    process: Process,
-    began: SystemTime,
-    is_ready: AtomicBool,
 }
 
 impl Admin {

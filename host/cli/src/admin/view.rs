@@ -6,7 +6,7 @@ use std::time::Duration;
 use multiclient::Connected;
 use serde_json::{Value, json};
 
-use super::Watched;
+use super::watched::Watched;
 
 /// Clients in one event: more than somebody looks at, and a bound on what an event takes.
 const SHOWN: usize = 100;
