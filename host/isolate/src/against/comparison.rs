@@ -1,9 +1,8 @@
-//! What came of servers that were tried from outside, and how programs are told: JSON, JUnit and SARIF.
+//! What came of servers that were tried from outside, and how programs are told: JSON and SARIF.
 //!
 //! Rule: a field of the JSON report that changes its meaning, or goes, changes [`SCHEMA`].
 
-use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
@@ -11,7 +10,7 @@ use super::content::Content;
 use super::target::Target;
 use super::{Against, ROWS};
 use crate::claim::Claim;
-use crate::report::{Effort, Outcome, Verdict, escaped, measures};
+use crate::report::{Effort, Outcome, Verdict, measures};
 
 /// The version of the JSON report, which its field `schema` has. `docs/isolate-report.schema.json` describes it.
 pub const SCHEMA: &str = "multiclient-isolate/1";
@@ -29,6 +28,8 @@ pub struct Comparison {
     pub kernel: String,
     /// How many CPUs there are for this program.
     pub cpus: usize,
+    /// When it was done.
+    pub at: SystemTime,
 }
 
 /// What came of one server.
@@ -152,7 +153,7 @@ impl Comparison {
     pub(crate) fn new(targets: Vec<Tried>, plan: &Against, took: Duration) -> Self {
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
         let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-        Self { targets, seed: plan.seed, took, kernel, cpus }
+        Self { targets, seed: plan.seed, took, kernel, cpus, at: SystemTime::now() }
     }
 
     /// Broken if any server is; inconclusive if any other is.
@@ -187,36 +188,6 @@ impl Comparison {
             "targets": self.targets.iter().map(Tried::json).collect::<Vec<_>>(),
         });
         format!("{report:#}\n")
-    }
-
-    /// One suite for each server, and in it one test case for each claim.
-    pub fn junit(&self) -> String {
-        let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
-        for target in &self.targets {
-            let count = |verdict| target.outcomes.iter().filter(|outcome| outcome.verdict == verdict).count();
-            let _ = writeln!(
-                xml,
-                "<testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\">",
-                escaped(&target.name),
-                target.outcomes.len(),
-                count(Verdict::Broken),
-                count(Verdict::Inconclusive),
-                count(Verdict::NotTried),
-            );
-            for outcome in &target.outcomes {
-                let note = escaped(&outcome.note);
-                let result = match outcome.verdict {
-                    Verdict::Held => String::new(),
-                    Verdict::Broken => format!("<failure message=\"{note}\"/>"),
-                    Verdict::Inconclusive => format!("<error message=\"{note}\"/>"),
-                    Verdict::NotApplicable | Verdict::NotTried => format!("<skipped message=\"{note}\"/>"),
-                };
-                let (class, name) = (escaped(&target.name), outcome.claim.sentence());
-                let _ = writeln!(xml, "  <testcase classname=\"{class}\" name=\"{name}\">{result}</testcase>");
-            }
-            xml += "</testsuite>\n";
-        }
-        xml + "</testsuites>\n"
     }
 
     /// One result for each claim of each server, as SARIF 2.1.0.

@@ -9,6 +9,7 @@ mod client;
 mod comparison;
 mod content;
 mod fetch;
+mod junit;
 mod page;
 mod place;
 mod process;
