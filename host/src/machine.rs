@@ -5,10 +5,36 @@ use std::fs;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use rustix::process::{Resource, getrlimit};
+
 /// Bytes of memory for this process, as they were when this was first asked. None: the system does not say.
 pub(crate) fn memory() -> Option<u64> {
-    static MEMORY: LazyLock<Option<u64>> = LazyLock::new(|| memory_of(Path::new("/")));
+    static MEMORY: LazyLock<Option<u64>> =
+        LazyLock::new(|| memory_of(Path::new("/")).into_iter().chain(resource_limits()).min());
     *MEMORY
+}
+
+/// What the limits on this process leave for data. Of its address space most is set aside for guests.
+fn resource_limits() -> impl Iterator<Item = u64> {
+    let data = getrlimit(Resource::Data).current;
+    let address_space = getrlimit(Resource::As).current.map(|bytes| bytes / 4);
+    data.into_iter().chain(address_space)
+}
+
+/// Has all threads share one heap where the address space is limited. glibc's allocator sets 64 MiB of it aside for
+/// each of up to eight heaps for a core, and a program without memory for the next block ends.
+pub(crate) fn share_heap() {
+    #[cfg(target_env = "gnu")]
+    if resource_limits().next().is_some() {
+        const ARENA_MAX: i32 = -8;
+        #[expect(unsafe_code, reason = "a function of glibc that nobody has wrapped")]
+        // SAFETY: it is glibc's, with this type (mallopt(3)), and safe in all threads at any time.
+        unsafe extern "C" {
+            safe fn mallopt(parameter: i32, value: i32) -> i32;
+        }
+        // Where it cannot be set, there are as many heaps as before.
+        let _ = mallopt(ARENA_MAX, 1);
+    }
 }
 
 /// Gives the system what the allocator keeps of memory that was freed. glibc's keeps what lies between pieces that are

@@ -26,8 +26,16 @@ pub(crate) fn is_authority(text: &[u8]) -> bool {
         return is_address(address) && (port.is_empty() || port.strip_prefix(b":").is_some_and(is_port));
     }
     let (host, port) = split_once(text, b':').unwrap_or((text, b""));
-    let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(byte);
-    !host.is_empty() && host.iter().all(is_host) && is_port(port)
+    !host.is_empty() && is_name(host) && is_port(port)
+}
+
+/// Whether all of it is a registered name (RFC 3986 section 3.2.2): after each `%` come two hexadecimal digits.
+fn is_name(text: &[u8]) -> bool {
+    let mut parts = text.split(|byte| *byte == b'%');
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte);
+    let is_plain = parts.next().is_some_and(|part| part.iter().all(is_name));
+    let is_encoded = |part: &[u8]| part.get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    is_plain && parts.all(|part| is_encoded(part) && part.iter().all(is_name))
 }
 
 /// Whether this is valid between brackets (RFC 3986 section 3.2.2): an IPv6 address, optionally with a zone,

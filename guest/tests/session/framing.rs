@@ -128,6 +128,7 @@ fn there_is_exactly_one_valid_host() {
         "[v1.a:b]",
         "a_b.example",
         "%41",
+        "a%2db%41",
     ] {
         answered(&format!("GET /ten HTTP/1.1\r\nHost: {host}\r\n\r\n"), 200);
     }
@@ -136,6 +137,7 @@ fn there_is_exactly_one_valid_host() {
     refused("GET /ten HTTP/1.0\r\nHost: a\r\nhost: a\r\n\r\n", 400);
     for host in ["", "a b", "a/b", "a:b", "u@a", "a:80:80", "[]", "[::1", "[g]", "[::1]80", "a\\b"]
         .into_iter()
+        .chain(["a%", "a%z0", "%4", "%%41", "a%4:80"])
         .chain(["[::g]", "[1]", "[:::]", "[1:2:3:4:5:6:7:8:9]", "[12345::]", "[::1.2.3]", "[::256.1.1.1]"])
         .chain([
             "[::1%]",

@@ -10,6 +10,7 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, Module, PoolingAllocationConfig};
 
 use crate::limits::Limits;
+use crate::machine;
 use crate::sandbox::core_module::CoreModule;
 use crate::sandbox::engine::{self, MEMORY_RESERVATION};
 #[cfg(feature = "compile")]
@@ -260,6 +261,8 @@ enum Clearing {
 
 /// The engine at run time: the settings of the build, and a pool of slots.
 fn engine_for(limits: &Limits, clearing: Clearing) -> Result<Engine, GuestError> {
+    // Before there are threads.
+    machine::share_heap();
     limits.check().map_err(|(limit, least)| GuestError::Limit { limit, least })?;
     let reservation = limits.memory.max(MEMORY_RESERVATION).next_multiple_of(64 << 10);
     let instances = limits.max_clients.saturating_add(limits.reserve);

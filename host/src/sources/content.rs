@@ -10,7 +10,7 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::medium::{Chunks, Medium, now_ms};
+use super::medium::{Chunks, Medium, is_kernels, now_ms};
 use crate::limits::KERNEL_FILE_BYTES;
 use crate::socket::{self, Moved};
 
@@ -270,15 +270,16 @@ pub(crate) fn memory(name: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
     rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)
 }
 
-/// Whether a file has not the size that it claims: the kernel makes up what is in it. Those beneath `/sys`
-/// claim a page, those beneath `/proc` nothing; neither takes space, as an empty or sparse file does not.
+/// Whether the kernel makes up what is in a file. Those beneath `/sys` claim a page, most of those beneath `/proc`
+/// nothing; neither takes space, as an empty or sparse file does not. The few that claim their true size cannot be
+/// passed either, only read.
 pub(super) fn is_made_up(file: &OwnedFd, stat: &Stat) -> Result<bool, Errno> {
     if stat.st_blocks > 0 {
         return Ok(false);
     }
     let size = u64::try_from(stat.st_size).unwrap_or_default();
     let last = rustix::io::pread(file, &mut [0; 1], size.saturating_sub(1))?;
-    Ok((last > 0) != (size > 0))
+    Ok((last > 0) != (size > 0) || size > 0 && is_kernels(file)?)
 }
 
 /// Writes all of this at an offset of a file.

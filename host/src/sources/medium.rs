@@ -121,6 +121,14 @@ const REMOTE: [u32; 20] = [
     0x6265_6572,
 ];
 
+/// Whether it is beneath `/proc` or `/sys`.
+pub(super) fn is_kernels(file: &OwnedFd) -> Result<bool, Errno> {
+    let kind = rustix::fs::fstatfs(file)?.f_type;
+    #[expect(clippy::useless_conversion, reason = "its type differs between C libraries and architectures")]
+    let kind = i64::from(kind);
+    Ok([0x9fa0, 0x6265_6572].contains(&kind))
+}
+
 /// Whether the byte at this offset can be read without waiting; none where the kernel cannot tell. Past the end
 /// of the file it can.
 pub(super) fn is_in_memory(file: &OwnedFd, offset: u64) -> Option<bool> {
@@ -193,11 +201,12 @@ pub(super) fn now_ms() -> u64 {
 pub(super) struct Media(Mutex<HashMap<u64, (Medium, Instant)>>);
 
 impl Media {
-    /// What a device is, if that was found out not long ago: its number may mean another one later.
+    /// What a device is, if that was found out not long ago: its number may mean another one later. That of a disk
+    /// never means something remote, which has no device and so the major number 0.
     pub(super) fn get(&self, device: u64) -> Option<Medium> {
         let media = lock(&self.0);
         let (medium, found) = media.get(&device)?;
-        (found.elapsed() < MEDIUM_KEPT).then_some(*medium)
+        (rustix::fs::major(device) != 0 || found.elapsed() < MEDIUM_KEPT).then_some(*medium)
     }
 
     /// Finds out, which may wait, or remembers.
