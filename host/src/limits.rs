@@ -508,7 +508,8 @@ pub(crate) const TLS_OVERHEAD: usize = 256;
 /// longest is given up: an honest one takes two round trips, so this is enough for a thousand in a second.
 pub(crate) const HANDSHAKES: usize = 256;
 
-/// How long a client that has made its handshake when a drain begins may take to ask for something.
+/// How long a client that has said nothing yet when a drain begins may take to ask for something. Its connection is
+/// there, so it would take a close for a failure.
 pub(crate) const FIRST_WORDS: Duration = Duration::from_secs(1);
 
 /// Certificates of a server. Each new connection looks through them for the name that it asks for.

@@ -303,14 +303,15 @@ impl Connection {
                     if self.sandbox.is_some() {
                         return self.advance(&Event::Stopping);
                     }
-                    // A client that has said nothing so far loses nothing, unless it has just made a handshake.
-                    if !self.client.socket.is_secure() {
-                        return Err(Ended::Finished);
+                    // Its first request may be on its way: a moment later it would have gone to the next server.
+                    // Seldom: its room is made when it comes to that.
+                    let patience = FIRST_WORDS.min(self.client.shared.limits.drain / 4);
+                    match Box::pin(timeout(patience, self.wait_for_bytes(asking))).await {
+                        Ok(Ok(())) => self.stopping = Stopping::LastCall,
+                        // A client that has said nothing so far loses nothing.
+                        Ok(Err(Ended::ShutDown)) | Err(_) => return Err(Ended::Finished),
+                        Ok(Err(ended)) => return Err(ended),
                     }
-                    // Seldom: its room is made when it comes to that, as that for what only TLS needs.
-                    let waited = Box::pin(timeout(FIRST_WORDS, self.wait_for_bytes(asking))).await;
-                    waited.map_err(|_| Ended::Finished)??;
-                    self.stopping = Stopping::LastCall;
                 }
                 Stopping::No | Stopping::Told => self.wait_for_bytes(asking).await?,
             }

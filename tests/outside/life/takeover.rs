@@ -111,6 +111,20 @@ fn a_connection_that_the_old_server_has_not_accepted_is_the_new_ones() {
 }
 
 #[test]
+fn a_connection_that_the_old_server_has_just_accepted_is_answered() {
+    let place = Place::new();
+    place.folder.file("films/film.mp4", "film");
+    let old = place.start_at("0", &["--defer-accept", "0"]);
+    let before = old.descriptors();
+    let mut client = old.connect();
+    old.wait_for_clients(1, before);
+    let _new = place.start_at(&old.address().to_string(), &["--defer-accept", "0"]);
+    old.wait_for_line("draining for up to ");
+    client.get("/film.mp4").is(200, b"film");
+    old.wait_for_line("GET /film.mp4 200 ");
+}
+
+#[test]
 fn unix_sockets_stay_where_they_are_and_go_with_the_last_server() {
     let place = Place::new();
     place.folder.file("films/film.mp4", "film");
