@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::content::Content;
+use super::rows::{ROWS, attack};
 use super::target::Target;
-use super::{Against, ROWS};
 use crate::claim::Claim;
 use crate::report::{Effort, Outcome, Verdict, measures};
 
@@ -107,22 +107,6 @@ impl Tried {
     }
 }
 
-/// What attackers from outside do to break a claim.
-pub(crate) fn attack(claim: Claim) -> &'static str {
-    match claim {
-        Claim::Bytes => "malformed requests, noise, huge header sections, pipelining and range bombs",
-        Claim::Crash => "requests that make a handler crash; malformed requests",
-        Claim::Hang => "half a header section, half a body, a response that is not read; handlers that hang",
-        Claim::Memory => "requests that make a handler take memory and keep it",
-        Claim::Bandwidth => "clients that read all there is as fast as they can",
-        Claim::Floods => "silent connections, slow header sections, half-closed connections, resets",
-        Claim::Idle => "many connections that are idle after a response",
-        Claim::Remains => "rounds of clients that connect and disconnect in many ways",
-        Claim::Data => "clients that look for what others sent in what they get",
-        _ => claim.attack(),
-    }
-}
-
 fn claim(outcome: &Outcome) -> Value {
     json!({
         "claim": outcome.claim.name(),
@@ -150,10 +134,10 @@ fn effort(effort: &Effort) -> Value {
 }
 
 impl Comparison {
-    pub(crate) fn new(targets: Vec<Tried>, plan: &Against, took: Duration) -> Self {
+    pub(crate) fn new(targets: Vec<Tried>, seed: u64, took: Duration) -> Self {
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
         let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-        Self { targets, seed: plan.seed, took, kernel, cpus, at: SystemTime::now() }
+        Self { targets, seed, took, kernel, cpus, at: SystemTime::now() }
     }
 
     /// Broken if any server is; inconclusive if any other is.

@@ -15,6 +15,7 @@ mod place;
 mod process;
 mod remains;
 mod response;
+mod rows;
 mod table;
 mod target;
 mod trial;
@@ -29,6 +30,7 @@ pub use comparison::{Comparison, SCHEMA, Tried};
 pub use target::{Target, Triggers};
 
 use self::content::Content;
+use self::rows::ROWS;
 use self::trial::{Ground, Stop};
 use crate::claim::Claim;
 use crate::noise::Noise;
@@ -75,19 +77,6 @@ pub enum Step<'a> {
     },
 }
 
-/// What can be tried from outside, in this order. Data come last: what is somebody else's may show up in any trial.
-pub(crate) const ROWS: [Claim; 9] = [
-    Claim::Bytes,
-    Claim::Crash,
-    Claim::Hang,
-    Claim::Memory,
-    Claim::Bandwidth,
-    Claim::Floods,
-    Claim::Idle,
-    Claim::Remains,
-    Claim::Data,
-];
-
 /// How long a claim takes about, before one was tried.
 const GUESS: Duration = Duration::from_secs(10);
 
@@ -129,7 +118,7 @@ pub fn run_against(plan: &Against, tell: &mut dyn FnMut(Step<'_>)) -> Result<Com
         let outcomes = ground.try_all(&claims, &mut progress, tell);
         tried.push(Tried::new(target, &ground.content, outcomes));
     }
-    Ok(Comparison::new(tried, plan, began.elapsed()))
+    Ok(Comparison::new(tried, plan.seed, began.elapsed()))
 }
 
 fn prepare<'a>(plan: &'a Against, target: &'a Target, folder: &'a Path) -> Result<Ground<'a>, String> {

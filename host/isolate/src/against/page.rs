@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::ROWS;
-use super::comparison::{Comparison, Tried, attack};
+use super::comparison::{Comparison, Tried};
+use super::rows::{ROWS, attack};
 use crate::claim::Claim;
 use crate::page::{STYLE, Scale, class, draw, numbers};
 use crate::report::{Effort, Outcome, Verdict, escaped};

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::ROWS;
 use super::comparison::{Comparison, Tried};
+use super::rows::ROWS;
 use crate::claim::Claim;
 use crate::report::{Effort, Outcome, Verdict};
 
