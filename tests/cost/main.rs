@@ -69,6 +69,11 @@ fn blocks(mut act: impl FnMut()) -> u64 {
     counts[counts.len() / 2]
 }
 
+/// The fewest of several attempts: on a busy machine what belongs to one falls into the time of another.
+fn fewest(mut act: impl FnMut()) -> u64 {
+    (0..5).map(|_| blocks(&mut act)).min().expect("there were attempts")
+}
+
 /// A connection with one exchange. Allocates nothing itself.
 fn connection(server: SocketAddr, buffer: &mut [u8]) {
     let mut client = TcpStream::connect(server).expect("it listens");
@@ -98,7 +103,7 @@ fn a_connection_and_an_exchange_allocate_as_little_as_now() {
     let (server, address) = serve();
     let mut buffer = vec![0; 4_096];
 
-    let connection = blocks(|| connection(address, &mut buffer));
+    let connection = fewest(|| connection(address, &mut buffer));
 
     let mut client = TcpStream::connect(address).expect("it listens");
     client.write_all(KEEP).expect("it reads");
@@ -107,7 +112,7 @@ fn a_connection_and_an_exchange_allocate_as_little_as_now() {
     while !buffer[..response].ends_with(&[b'x'; 1_000]) {
         response += client.read(&mut buffer[response..]).expect("it answers");
     }
-    let exchange = blocks(|| exchange(&mut client, &mut buffer, response));
+    let exchange = fewest(|| exchange(&mut client, &mut buffer, response));
 
     drop(client);
     server.stop(Duration::from_secs(20));

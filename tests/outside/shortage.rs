@@ -6,7 +6,10 @@ use std::process::Stdio;
 use rustix::process::{Pid, Signal, kill_process};
 use support::log::Log;
 use support::wait::exit_within;
-use support::{Connection, ControlGroup, Folder, Limited, PATIENCE, Server, export_guest, multiclient, text};
+use support::{
+    Connection, ControlGroup, Folder, Limited, PATIENCE, Server, eventually, export_guest, multiclient, text,
+    without_settings,
+};
 
 /// More threads than any server starts with here.
 const PLENTY: u64 = 200;
@@ -85,4 +88,26 @@ fn without_another_thread_clients_get_files_and_are_told_to_wait_for_listings() 
     let stopped = server.stop();
     assert_eq!(stopped.code, Some(0));
     assert!(!stopped.lines.iter().any(|line| line.contains("panicked")), "{:?}", stopped.lines);
+}
+
+#[test]
+fn clients_that_read_nothing_do_not_end_a_server_with_little_address_space() {
+    let folder = folder();
+    for number in 0..4_096 {
+        folder.file(&format!("names/{number:04}-{}", "n".repeat(200)), "");
+    }
+    let program = multiclient();
+    let mut shell = without_settings("sh");
+    shell.args(["-c", "ulimit -v 1024000 && exec \"$0\" \"$@\""]).arg(program.get_program());
+    shell.arg(folder.path()).args(["0", "--list", "--log", "text"]).stdin(Stdio::null()).stdout(Stdio::null());
+    let server = Server::run(shell);
+    // More than it has said that it can serve, so that some are turned away.
+    let mut crowd: Vec<_> = (0..80).map(|_| Connection::with_small_buffer(server.address())).collect();
+    crowd.iter_mut().for_each(|client| client.send_request("GET", "/names/", &[]));
+    for client in &mut crowd[..8] {
+        assert!(matches!(client.header_section().status, 200 | 503), "those that it has room for are answered");
+    }
+    drop(crowd);
+    eventually("there is room again", || server.get("/small.ts").status() == 200);
+    assert_eq!(server.stop().code, Some(0));
 }
