@@ -405,7 +405,8 @@ pub(crate) struct LimitFlags {
 
     /// Memory of all clients, or `unlimited` [default: half of the memory of the machine or control group]
     ///
-    /// Includes guests, pending data and recordings. With less than an eighth left, new clients get 503.
+    /// Includes guests, pending data and recordings. With less than an eighth left, new clients get 503. `ulimit -d` and
+    /// `ulimit -v` lower the default.
     #[arg(long, value_name = "BYTES", value_parser = memory_or_unlimited)]
     pub(crate) total_memory: Option<Bound<u64>>,
 
