@@ -89,7 +89,7 @@ fn row(text: &mut String, outcome: &Outcome) {
     if let Some(Effort { connections, bytes, cpu, replies, lost, p99_attacked, p99_peace, p99_polite, .. }) =
         &outcome.effort
     {
-        let (sent, cpu) = (size(*bytes), format!("{:.2} s", cpu.as_secs_f64()));
+        let (sent, cpu) = (size(*bytes), seconds(*cpu));
         let [p99, peace, polite] = [p99_attacked, p99_peace, p99_polite].map(|time| ms(*time));
         let _ =
             write!(text, " {connections:>6} {sent:>9} {cpu:>7} {replies:>7} {lost:>4} {p99:>5} {peace:>5} {polite:>6}");
@@ -106,12 +106,26 @@ fn ms(time: Duration) -> String {
     if ms < 10.0 { format!("{ms:.1}") } else { format!("{ms:.0}") }
 }
 
+/// At most nine characters, up to a thousand GiB.
 fn size(bytes: u64) -> String {
-    match bytes {
-        0..1_024 => format!("{bytes} B"),
-        1_024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1_024.0),
-        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    const UNITS: [&str; 3] = ["KiB", "MiB", "GiB"];
+    let mut value = bytes as f64;
+    if value < 1_000.0 {
+        return format!("{bytes} B");
     }
+    let mut unit = 0;
+    value /= 1_024.0;
+    // What is rounded to a thousand has one digit more than there is room for.
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        (value, unit) = (value / 1_024.0, unit + 1);
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// At most seven characters, up to a hundred thousand seconds.
+fn seconds(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    if seconds < 99.995 { format!("{seconds:.2} s") } else { format!("{seconds:.0} s") }
 }
 
 fn trim(text: &mut String) {
@@ -132,4 +146,31 @@ fn wrapped(text: &mut String, indent: &str, words: &str) {
         line.extend(word.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }));
     }
     let _ = writeln!(text, "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_fit_into_their_columns() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 KiB"),
+            (1_023_948, "999.9 KiB"),
+            (1_023_949, "1.0 MiB"),
+            (1_040_000, "1.0 MiB"),
+            (1 << 30, "1.0 GiB"),
+            (999 << 30, "999.0 GiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+        assert!(
+            (0..40).flat_map(|power| [1 << power, (1 << power) * 1_023 / 1_024]).all(|bytes| size(bytes).len() <= 9)
+        );
+        let lengths =
+            [0.0, 9.999, 99.99, 99.999, 1e3, 1e5 - 1.0].map(|time| seconds(Duration::from_secs_f64(time)).len());
+        assert!(lengths.iter().all(|length| *length <= 7), "{lengths:?}");
+    }
 }
