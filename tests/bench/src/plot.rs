@@ -7,7 +7,7 @@ use crate::load::Open;
 use crate::report::Report;
 use crate::workload::Workload;
 
-const WIDTH: f64 = 1_040.0;
+const WIDTH: f64 = 1_060.0;
 const HEIGHT: f64 = 860.0;
 
 /// The place of a panel's axes within it.
