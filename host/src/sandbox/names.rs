@@ -38,10 +38,11 @@ fn has_long(names: &Name<'_>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn leb(mut number: usize) -> Vec<u8> {
+    /// A number as WebAssembly has it.
+    pub(in crate::sandbox) fn leb(mut number: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         loop {
             let low = (number & 0x7f) as u8;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::limits;
 use crate::sandbox::guest::Guest;
+use crate::sandbox::names::tests::leb;
 use crate::sandbox::unbundle::core_module;
 
 /// The instructions of each function, without the end. Index 0 is the function that makes handles, 1 the one that
@@ -100,17 +101,4 @@ fn section(id: u8, items: &[Vec<u8>]) -> Vec<u8> {
 /// Bytes after their number.
 fn text(bytes: &[u8]) -> Vec<u8> {
     [&leb(bytes.len()), bytes].concat()
-}
-
-fn leb(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = (number & 0x7f) as u8;
-        number >>= 7;
-        if number == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
-    }
 }

@@ -129,7 +129,7 @@ impl Reader {
             }
             let due = LIVE_REST.saturating_sub(self.said_at.elapsed());
             let unsaid = self.settled - self.said;
-            if unsaid > 0 && (due.is_zero() || unsaid >= self.most_unsaid()) {
+            if unsaid > 0 && (due.is_zero() || unsaid >= most_unsaid(self.shared.settings.buffer)) {
                 self.say().map_err(|error| format!("it cannot be kept: {error}"))?;
             }
             let patience = (self.settled > self.said).then_some(due);
@@ -151,12 +151,6 @@ impl Reader {
                 Err(error) => return Err(format!("it cannot be read: {error}")),
             }
         }
-    }
-
-    /// Bytes that are told of without a rest. A part of the buffer at most: what has left it before a viewer is told of
-    /// it is lost to everybody.
-    fn most_unsaid(&self) -> u64 {
-        LIVE_UNSEEN.min(self.shared.settings.buffer / 4)
     }
 
     fn drains(&self) -> bool {
@@ -347,6 +341,12 @@ impl Reader {
     }
 }
 
+/// Bytes that are told of without a rest. A part of the buffer at most: what has left it before a viewer is told of it
+/// is lost to everybody.
+fn most_unsaid(buffer: u64) -> u64 {
+    LIVE_UNSEEN.min(buffer / 4)
+}
+
 /// What a live source has in memory counts as a file, and may be limited like one.
 fn cannot_be_kept(error: io::Error) -> String {
     match Errno::from_io_error(&error) {
@@ -421,6 +421,13 @@ mod tests {
         let live = LiveSource::new(Input::Fifo(path.to_owned()), Live::default()).expect("there is memory");
         live.start(&(Arc::clone(&notices) as Arc<dyn Journal>), None).expect("it can be read");
         (live, notices)
+    }
+
+    #[test]
+    fn viewers_are_told_long_before_a_small_buffer_is_full() {
+        for buffer in [0, 64 << 10, 128 << 10, 1 << 20, 16 << 20] {
+            assert!(4 * most_unsaid(buffer) <= buffer && most_unsaid(buffer) <= LIVE_UNSEEN, "{buffer}");
+        }
     }
 
     #[test]
