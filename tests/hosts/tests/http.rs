@@ -165,6 +165,8 @@ fn check_a_little(address: SocketAddr) {
     let tag = whole.field("etag").trim_start_matches("W/").to_owned();
     ask("GET", &format!("If-None-Match: {tag}\r\n")).is(304, b"");
     self::ask(address, "GET", "/missing", "").is(404, b"404 Not Found\n");
+    // What a host has taken from the guest is not lost when the guest ends before the client has read it.
+    ask_slowly(address, "GET", "/film.mp4", "", Duration::from_secs(1)).is(200, &film);
 }
 
 /// Asks for everything that a host could get wrong.
@@ -274,11 +276,18 @@ impl Reply {
 
 /// One request on a connection of its own, and its reply up to the end of the connection.
 fn ask(address: SocketAddr, method: &str, target: &str, lines: &str) -> Reply {
+    ask_slowly(address, method, target, lines, Duration::ZERO)
+}
+
+/// The same, and the client pauses after the first byte.
+fn ask_slowly(address: SocketAddr, method: &str, target: &str, lines: &str, pause: Duration) -> Reply {
     let mut connection = TcpStream::connect(address).expect("the server listens");
     connection.set_read_timeout(Some(PATIENCE)).expect("a limit can be set");
     let request = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{lines}\r\n");
     connection.write_all(request.as_bytes()).expect("the server reads");
-    let mut reply = Vec::new();
+    let mut reply = vec![0];
+    connection.read_exact(&mut reply).expect("the reply begins");
+    thread::sleep(pause);
     connection.read_to_end(&mut reply).expect("the reply ends");
     let end = reply.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
     let head = String::from_utf8(reply[..end].to_vec()).expect("a head is text");
