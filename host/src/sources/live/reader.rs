@@ -295,7 +295,6 @@ impl Reader {
             // Patches that cannot be written any more are of no use to anybody.
             let _ = self.apply(marks);
         }
-
         self.life.progress.send_modify(|now| (now.window.end, now.window.is_final) = (self.written, true));
     }
 
