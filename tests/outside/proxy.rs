@@ -174,9 +174,11 @@ fn another_server_takes_over_behind_the_proxy_and_no_download_breaks() {
 
     let new = start(&old.address().to_string());
     old.wait_for_line("taken over by process ");
-    // Who comes now has to say where it comes from, as before.
-    from(&new, "192.0.2.6").get("/a").is(200, b"first");
-    new.wait_for_line(" 192.0.2.6 GET /a 200 ");
+    // Who comes now has to say where it comes from, as before. For a moment both servers accept connections.
+    eventually("the new server serves", || {
+        from(&new, "192.0.2.6").get("/a").is(200, b"first");
+        new.log().iter().any(|line| line.contains(" 192.0.2.6 GET /a 200 "))
+    });
     same(&download.read_exactly(film.len()), &film);
     old.wait_for_line(" 192.0.2.5 GET /film.mp4 200 ");
     drop((download, idle));

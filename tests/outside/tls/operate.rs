@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use rustix::process::{Signal, geteuid};
-use support::{Folder, PATIENCE, Server, multiclient, noise, output_of, run_within, same, skip, text};
+use support::{Folder, PATIENCE, Server, eventually, multiclient, noise, output_of, run_within, same, skip, text};
 
 use super::client::{Secure, trusting};
 use super::{certificate, serve};
@@ -88,8 +88,13 @@ fn another_server_takes_over_and_no_download_breaks() {
 
     let (new, new_certificate) = start(&format!("https://{}", old.address()), "new");
     old.wait_for_line("taken over by process ");
-    // Who comes now gets the new certificate, and the download goes on.
-    assert_eq!(Secure::to(new.address(), &new_certificate).get("/a").1, b"first");
+    // Who comes now gets the new certificate, and the download goes on. For a moment both servers accept connections.
+    let mut client = None;
+    eventually("the new server serves", || {
+        client = Secure::named("localhost", new.address(), &new_certificate).ok();
+        client.is_some()
+    });
+    assert_eq!(client.expect("it was made").get("/a").1, b"first");
     new.wait_for_line(" GET /a 200 ");
     same(&download.response().1, &film);
     assert_eq!(download.rest().expect("the server says that it is over"), b"");
