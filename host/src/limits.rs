@@ -545,7 +545,10 @@ pub(crate) const INDEX_HEADER: u32 = 1 << 20;
 pub(crate) const INDEX_MARKS: usize = 16_384;
 
 /// Bytes between a header and a join: part of the index's contract.
-pub(crate) const INDEX_PREFACE: usize = 64;
+pub(crate) const INDEX_PREFACE: usize = 2_048;
+
+/// Bytes of headers and prefaces beyond as many as the source has had: part of the index's contract.
+pub(crate) const INDEX_CREDIT: u64 = 64 << 10;
 
 /// Bytes of a format's name and of a media type: part of the index's contract.
 pub(crate) const INDEX_FORMAT_BYTES: usize = 32;

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use serde_json::Value;
-use support::{Connection, Folder, PATIENCE, Server, eventually, text};
+use support::{Connection, Folder, PATIENCE, Server, eventually, noise, same, text};
 
 const REQUEST: &str = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -151,4 +151,38 @@ fn a_proxy_may_connect_to_a_unix_socket() {
     connection.send(BINARY);
     connection.get("/film.mp4").is(200, b"film");
     server.wait_for_line("192.0.2.7 GET /film.mp4 200");
+}
+
+#[test]
+fn another_server_takes_over_behind_the_proxy_and_no_download_breaks() {
+    let folder = Folder::new();
+    let film = noise(1, 9_000_001);
+    folder.file("served/film.mp4", &film);
+    folder.file("served/a", "first");
+    let takeover = format!("unix:{}", text(&folder.at("takeover.sock")));
+    let start = |address: &str| {
+        let flags = ["--takeover", &takeover, "--drain", "1h"];
+        Server::start_at(folder.at("served"), &format!("http://{address} proxy"), &flags)
+    };
+    let old = start("127.0.0.1:0");
+    let mut idle = from(&old, "192.0.2.4");
+    idle.get("/a").is(200, b"first");
+    let mut download = Connection::with_small_buffer(old.address());
+    download.send("PROXY TCP4 192.0.2.5 192.0.2.99 4660 80\r\n");
+    download.send_request("GET", "/film.mp4", &[]);
+    assert_eq!(download.header_section().status, 200);
+
+    let new = start(&old.address().to_string());
+    old.wait_for_line("taken over by process ");
+    // Who comes now has to say where it comes from, as before. For a moment both servers accept connections.
+    eventually("the new server serves", || {
+        from(&new, "192.0.2.6").get("/a").is(200, b"first");
+        new.log().iter().any(|line| line.contains(" 192.0.2.6 GET /a 200 "))
+    });
+    same(&download.read_exactly(film.len()), &film);
+    old.wait_for_line(" 192.0.2.5 GET /film.mp4 200 ");
+    drop((download, idle));
+    let ended = old.wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.summary());
+    assert!(ended.summary().ends_with(" 0 cut off"), "{}", ended.summary());
 }

@@ -73,6 +73,15 @@ impl<'a> Bits<'a> {
         Some(u32::from(bit))
     }
 
+    /// A number of so many bits, at most 32.
+    pub(crate) fn number(&mut self, count: usize) -> Option<u32> {
+        (0..count).try_fold(0, |number, _| Some(number << 1 | self.bit()?))
+    }
+
+    pub(crate) fn skip(&mut self, count: usize) {
+        self.next = self.next.saturating_add(count);
+    }
+
     /// An unsigned Exp-Golomb number (ITU-T H.264, section 9.1) below 2^16: none of those read here is
     /// greater.
     pub(crate) fn exp_golomb(&mut self) -> Option<u32> {

@@ -47,6 +47,8 @@ mod multipart;
 mod nal;
 mod ogg;
 mod out;
+mod packets;
+mod parameters;
 mod search;
 mod signature;
 mod view;

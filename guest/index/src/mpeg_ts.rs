@@ -3,6 +3,8 @@
 //! The header is the program association table and the map of the first program, in packets of their own.
 //! A viewer begins with the packet of a picture that says that it is a random access point, or is seen to
 //! be one; of a program without video, with any packet that begins a frame.
+//! Where the picture comes without parameter sets that came before, its preface has them: a decoder that was
+//! there from the beginning knows them.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -12,13 +14,12 @@ use crate::crc::crc32;
 use crate::format::{Format, Next, Parser, Probe, Step, Unit};
 use crate::mark::Header;
 use crate::nal::{Codec, Picture};
-use crate::out::{Out, USUAL_GAP};
+use crate::out::{LONGEST_PREFACE, Out, USUAL_GAP};
+use crate::packets::{self, Frame, PACKET, Packet, SYNC};
+use crate::parameters::ParameterSets;
 
 /// Another producer's packets continue the stream, with tables of their own.
 pub(crate) static FORMAT: Format = Format { probe, parser: |_| Box::new(TransportStream::default()), signature: None };
-
-const PACKET: usize = 188;
-const SYNC: u8 = 0x47;
 
 /// Three packets in a row.
 fn probe(bytes: &[u8]) -> Probe {
@@ -38,6 +39,8 @@ struct TransportStream {
     /// The packets in which the map of the first program comes.
     map_pid: Option<u16>,
     leading: Option<Leading>,
+    /// Of the leading stream, where its coding has some.
+    parameters: Option<ParameterSets>,
     /// Whether the tables are not those of the last header.
     is_header_due: bool,
     picture: Option<Undecided>,
@@ -61,6 +64,11 @@ enum Kind {
 #[derive(Debug)]
 struct Undecided {
     at: u64,
+    says_random_access: bool,
+    /// The packet in which it begins, as far as what comes before it must agree with it.
+    frame: Frame,
+    /// The number of its newest packet.
+    continuity: u8,
     picture: Picture,
 }
 
@@ -97,8 +105,7 @@ impl TransportStream {
             }
         } else if Some(packet.pid) == self.map_pid {
             if self.map.packet(packet, PROGRAM_MAP) {
-                self.leading = leading(&self.map.section);
-                self.picture = None;
+                self.mapped();
                 self.is_header_due = true;
                 self.header(at, out);
             }
@@ -111,38 +118,94 @@ impl TransportStream {
     fn associated(&mut self) {
         self.map_pid = first_program(&self.associations.section);
         self.map = Table::default();
-        self.leading = None;
+        self.mapped();
+    }
+
+    /// The map is another one now. What was known of a stream that it goes on with, players know, too.
+    fn mapped(&mut self) {
+        let before = self.leading;
+        self.leading = leading(&self.map.section);
+        if self.leading != before {
+            self.parameters = match self.leading {
+                Some(Leading { kind: Kind::Video(Some(codec @ (Codec::H264 | Codec::H265))), .. }) => {
+                    Some(ParameterSets::new(codec))
+                }
+                _ => None,
+            };
+        }
         self.picture = None;
     }
 
     fn leading_packet(&mut self, at: u64, kind: Kind, packet: &Packet<'_>, out: &mut Out) {
         if !packet.is_unit_start {
-            if let Some(undecided) = &mut self.picture {
-                let (at, decided) = (undecided.at, undecided.picture.read(packet.payload));
-                self.decide(at, decided, out);
-            }
-            return;
+            return self.picture_goes_on(packet, out);
         }
-        self.picture = None;
+        self.picture_ends();
         match kind {
             Kind::Other => self.join(at, USUAL_GAP, out),
-            Kind::Video(_) if packet.is_random_access => self.join(at, 0, out),
-            Kind::Video(Some(codec)) if !packet.is_scrambled => {
-                let mut picture = Picture::new(codec);
-                let decided = picture.read(elementary(packet.payload));
-                self.picture = Some(Undecided { at, picture });
-                self.decide(at, decided, out);
+            Kind::Video(Some(codec @ (Codec::H264 | Codec::H265))) if !packet.is_scrambled => {
+                self.picture_begins(at, codec, packet, out);
             }
+            Kind::Video(_) if packet.is_random_access => self.join(at, 0, out),
+            Kind::Video(Some(codec)) if !packet.is_scrambled => self.picture_begins(at, codec, packet, out),
             Kind::Video(_) => {}
         }
     }
 
-    fn decide(&mut self, at: u64, decided: Option<bool>, out: &mut Out) {
-        let Some(is_key) = decided else { return };
-        self.picture = None;
-        if is_key {
-            self.join(at, 0, out);
+    fn picture_begins(&mut self, at: u64, codec: Codec, packet: &Packet<'_>, out: &mut Out) {
+        let (frame, elementary) = packet.frame();
+        let mut picture = Picture::new(codec);
+        let decided = picture.read(elementary);
+        let (says_random_access, continuity) = (packet.is_random_access, packet.continuity);
+        self.picture = Some(Undecided { at, says_random_access, frame, continuity, picture });
+        self.decide(decided, out);
+    }
+
+    fn picture_goes_on(&mut self, packet: &Packet<'_>, out: &mut Out) {
+        let Some(undecided) = &mut self.picture else { return };
+        if packet.payload.is_empty() || packet.continuity == undecided.continuity {
+            // Only a clock, or the same packet once more.
+            return;
         }
+        if packet.continuity != undecided.continuity.wrapping_add(1) & 0x0F {
+            // Some of it is missing, so that a parameter set may be damaged.
+            self.picture = None;
+            return;
+        }
+        undecided.continuity = packet.continuity;
+        let decided = undecided.picture.read(packet.payload);
+        self.decide(decided, out);
+    }
+
+    /// What was in front of a picture that never came still holds.
+    fn picture_ends(&mut self) {
+        if let (Some(undecided), Some(parameters)) = (self.picture.take(), &mut self.parameters) {
+            undecided.picture.into_sets().iter().for_each(|set| parameters.add(set));
+        }
+    }
+
+    fn decide(&mut self, decided: Option<bool>, out: &mut Out) {
+        let Some(is_key) = decided else { return };
+        let Some(Undecided { at, says_random_access, frame, picture, .. }) = self.picture.take() else { return };
+        let preface = self.preface(&frame, &picture.into_sets());
+        if let Some(preface) = preface.filter(|_| is_key || says_random_access)
+            && preface.len() <= LONGEST_PREFACE
+            && self.header(at, out)
+        {
+            out.join_with(at, 0, || preface);
+        }
+    }
+
+    /// What a decoder that begins with this frame has to get before it, beside the sets in front of it. Nothing: it
+    /// cannot begin there.
+    fn preface(&mut self, frame: &Frame, sets: &[Vec<u8>]) -> Option<Vec<u8>> {
+        let Some(parameters) = &mut self.parameters else { return Some(Vec::new()) };
+        sets.iter().for_each(|set| parameters.add(set));
+        if parameters.are_among(sets) {
+            return parameters.are_complete().then(Vec::new);
+        }
+        let pid = self.leading.map(|leading| leading.pid)?;
+        parameters.are_complete().then(|| packets::before(pid, frame, &parameters.to_stream()))
     }
 
     fn join(&mut self, at: u64, gap: u64, out: &mut Out) {
@@ -154,58 +217,12 @@ impl TransportStream {
     /// The header, if it is another one than before. False: there is none for the tables as they are.
     fn header(&mut self, at: u64, out: &mut Out) -> bool {
         if self.is_header_due && !self.map.section.is_empty() {
-            let mut bytes = packets(0, &self.associations.section);
-            bytes.extend(packets(self.map_pid.unwrap_or_default(), &self.map.section));
+            let mut bytes = packets::of_section(0, &self.associations.section);
+            bytes.extend(packets::of_section(self.map_pid.unwrap_or_default(), &self.map.section));
             let header = Header { bytes, format: "mpeg-ts", media_type: "video/mp2t".into() };
             self.is_header_due = !out.header(at, header);
         }
         !self.is_header_due
-    }
-}
-
-/// A packet (section 2.4.3.2).
-#[derive(Debug)]
-struct Packet<'a> {
-    pid: u16,
-    is_unit_start: bool,
-    is_scrambled: bool,
-    is_random_access: bool,
-    payload: &'a [u8],
-}
-
-impl<'a> Packet<'a> {
-    /// Nothing where it is damaged or makes no sense.
-    fn read(bytes: &'a [u8]) -> Option<Self> {
-        const ERROR: u16 = 0x8000;
-        const UNIT_START: u16 = 0x4000;
-        const PID: u16 = 0x1FFF;
-        const RANDOM_ACCESS: u8 = 0x40;
-
-        let mut packet = Reader(bytes);
-        packet.skip(1)?;
-        let flags = packet.be16().filter(|flags| flags & ERROR == 0)?;
-        let control = packet.u8()?;
-        let mut is_random_access = false;
-        if control & 0x20 != 0 {
-            let length = packet.u8()?;
-            let field = packet.take(usize::from(length))?;
-            is_random_access = field.first().is_some_and(|flags| flags & RANDOM_ACCESS != 0);
-        }
-        Some(Self {
-            pid: flags & PID,
-            is_unit_start: flags & UNIT_START != 0,
-            is_scrambled: control & 0xC0 != 0,
-            is_random_access,
-            payload: if control & 0x10 != 0 { packet.0 } else { &[] },
-        })
-    }
-}
-
-/// The elementary stream in the first packet of a PES packet (section 2.4.3.6).
-fn elementary(payload: &[u8]) -> &[u8] {
-    match payload {
-        [0, 0, 1, _, _, _, _, _, length, rest @ ..] => rest.get(usize::from(*length)..).unwrap_or_default(),
-        _ => &[],
     }
 }
 
@@ -315,26 +332,4 @@ fn read_stream(streams: &mut Reader<'_>) -> Option<Leading> {
     let descriptors = streams.be16()? & 0x0FFF;
     streams.skip(usize::from(descriptors))?;
     Some(Leading { pid, kind })
-}
-
-/// A section in packets of its own: whoever begins with them has the whole table, whichever packets of it
-/// come next in the stream.
-fn packets(pid: u16, section: &[u8]) -> Vec<u8> {
-    const HEADER: usize = 4;
-    const POINTER: u8 = 0;
-    const STUFFING: u8 = 0xFF;
-    let mut content = Vec::with_capacity(1 + section.len());
-    content.push(POINTER);
-    content.extend_from_slice(section);
-    let mut packets = Vec::new();
-    for (number, payload) in content.chunks(PACKET - HEADER).enumerate() {
-        let unit_start = if number == 0 { 0x4000 } else { 0 };
-        let continuity = number as u8 & 0x0F;
-        packets.push(SYNC);
-        packets.extend((pid | unit_start).to_be_bytes());
-        packets.push(0x10 | continuity);
-        packets.extend_from_slice(payload);
-        packets.resize(packets.len().next_multiple_of(PACKET), STUFFING);
-    }
-    packets
 }

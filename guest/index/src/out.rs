@@ -12,15 +12,18 @@ const LEAST_GAP: u64 = 64;
 /// 60 ms of music, and few enough to remember.
 pub(crate) const USUAL_GAP: u64 = 1_024;
 
-/// The bytes of headers that a life may return beyond as many as were passed (contract, rule 5).
+/// The bytes of headers and prefaces that a life may return beyond as many as were passed (contract, rule 5).
 const HEADER_CREDIT: u64 = 64 << 10;
+
+/// No preface is longer (contract, rule 5).
+pub(crate) const LONGEST_PREFACE: usize = 2_048;
 
 /// Collects marks.
 #[derive(Debug)]
 pub(crate) struct Out {
     marks: Vec<Mark>,
     max_header: usize,
-    /// How many bytes of headers there have been.
+    /// How many bytes of headers and prefaces there have been.
     header_bytes: u64,
     /// Whether there is a header that joins can follow.
     joinable: bool,
@@ -55,13 +58,21 @@ impl Out {
     /// A new header, known when the stream had been read up to `at`. False: not now. There have been too
     /// many bytes of headers for so few of the stream, and there are no joins until a later one is taken.
     pub(crate) fn header(&mut self, at: u64, header: Header) -> bool {
-        let total = self.header_bytes.saturating_add(header.bytes.len() as u64);
-        self.joinable = header.bytes.len() <= self.max_header && total <= at.saturating_add(HEADER_CREDIT);
+        self.joinable = header.bytes.len() <= self.max_header && self.affords(at, header.bytes.len());
         if self.joinable {
-            self.header_bytes = total;
             self.marks.push(Mark::Header(header));
         }
         self.joinable
+    }
+
+    /// Whether there may be so many more bytes of headers and prefaces. Counts them if so.
+    fn affords(&mut self, at: u64, bytes: usize) -> bool {
+        let total = self.header_bytes.saturating_add(bytes as u64);
+        let affords = total <= at.saturating_add(HEADER_CREDIT);
+        if affords {
+            self.header_bytes = total;
+        }
+        affords
     }
 
     /// A viewer may begin at `at`. Ignored without a header, and too close after the one before.
@@ -74,10 +85,15 @@ impl Out {
         self.join_with(at, gap, Vec::new);
     }
 
-    /// As `join_sparsely`, with something between the header and the source.
+    /// As `join_sparsely`, with something between the header and the source. Ignored, too, after too many bytes of
+    /// that for so few of the stream.
     pub(crate) fn join_with(&mut self, at: u64, gap: u64, preface: impl FnOnce() -> Vec<u8>) {
         if self.joinable && at >= self.earliest_join {
-            self.marks.push(Mark::Join(Join { offset: at, preface: preface() }));
+            let preface = preface();
+            if !self.affords(at, preface.len()) {
+                return;
+            }
+            self.marks.push(Mark::Join(Join { offset: at, preface }));
             self.last = at;
             self.last_join = Some(at);
             self.earliest_join = at.saturating_add(gap.max(LEAST_GAP));

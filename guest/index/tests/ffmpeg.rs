@@ -29,6 +29,99 @@ fn late_viewers_of_mpeg_ts_decode_everything() {
     check(&Case { has_video: false, joins: ANYWHERE, ..case("-vn -c:a aac -f mpegts") });
 }
 
+/// Open GOPs: only the first key frame is an IDR picture, which is where copying puts the parameter sets.
+const OPEN: &str = "-c:v libx264 -preset veryfast -pix_fmt yuv420p \
+                    -x264-params open-gop=1:keyint=25:min-keyint=25:scenecut=0:bframes=2:b-pyramid=none";
+
+#[test]
+fn late_viewers_of_copied_mpeg_ts_get_parameter_sets() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let closed = "-c:v libx264 -preset ultrafast -bf 2 -g 25 -pix_fmt yuv420p";
+    for (encoding, copying, prefaces) in [
+        (OPEN, "", 5),
+        (OPEN, "-bsf:v h264_mp4toannexb", 5),
+        (OPEN, "-bsf:v h264_mp4toannexb,dump_extra=freq=keyframe", 0),
+        (closed, "", 0),
+        (closed, "-bsf:v h264_mp4toannexb", 0),
+    ] {
+        let film = encode(&format!("{encoding} -c:a aac -f matroska"));
+        let arguments = format!("{copying} -f mpegts");
+        let output = player::run("ffmpeg", &format!("-v error -i - -c copy {arguments} -"), &film);
+        check_parameter_sets(&format!("{encoding} {arguments}"), &output.stdout, prefaces);
+    }
+}
+
+#[test]
+fn late_viewers_of_mpeg_ts_with_parameter_sets_only_at_its_beginning_get_them() {
+    if !has_ffmpeg() {
+        return;
+    }
+    // A parameter set, and anything that is shown.
+    type Kind = fn(u8) -> bool;
+    let h264: (Kind, Kind) = (|first| matches!(first & 0x1F, 7 | 8), |first| first & 0x1F <= 5);
+    let h265: (Kind, Kind) = (|first| matches!(first >> 1, 32..=34), |first| first >> 1 < 32);
+    let x264 = "-an -c:v libx264 -preset ultrafast -bf 0 -g 25 -pix_fmt yuv420p -x264-params aud=1";
+    let x265 = "-an -c:v libx265 -preset ultrafast \
+                -x265-params aud=1:bframes=0:keyint=25:min-keyint=25:scenecut=0:log-level=none";
+    for (arguments, format, (is_set, is_shown)) in [(x264, "h264", h264), (x265, "hevc", h265)] {
+        let elementary = encode(&format!("{arguments} -f {format}"));
+        let stripped = only_at_the_beginning(&elementary, is_set, is_shown);
+        assert!(stripped.len() < elementary.len(), "{arguments}");
+        let copying = format!("-v error -fflags +genpts -r 25 -f {format} -i - -c copy -f mpegts -");
+        let source = player::run("ffmpeg", &copying, &stripped).stdout;
+        check_parameter_sets(arguments, &source, 5);
+    }
+}
+
+#[test]
+fn a_stream_without_parameter_sets_has_no_places_to_join() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let source = encode("-an -c:v libx264 -preset ultrafast -g 25 -x264-params repeat-headers=0 -f mpegts");
+    let runs = Host::of(&source, Limits::default(), [LARGEST_PIECE]).runs();
+    assert_eq!(runs[0].joins, []);
+}
+
+/// A stream of NAL units without those of a kind, except the ones before the first that is shown.
+fn only_at_the_beginning(stream: &[u8], is_set: fn(u8) -> bool, is_shown: fn(u8) -> bool) -> Vec<u8> {
+    let starts: Vec<_> = (0..stream.len() - 3).filter(|at| stream[*at..].starts_with(&[0, 0, 1])).collect();
+    let ends = starts[1..].iter().copied().chain([stream.len()]);
+    let mut shown = false;
+    let mut kept = Vec::new();
+    for (start, end) in starts.iter().zip(ends) {
+        let first = stream[start + 3];
+        if !(shown && is_set(first)) {
+            kept.extend_from_slice(&stream[*start..end]);
+        }
+        shown |= is_shown(first);
+    }
+    kept
+}
+
+/// Checks a transport stream in which so many places to join lack parameter sets: what goes before them makes up
+/// for it, and belongs to their first frame.
+fn check_parameter_sets(arguments: &str, source: &[u8], prefaces: usize) {
+    let case = Case { arguments, format: "mpeg-ts", media_type: "video/mp2t", has_video: true, joins: 6..=6 };
+    player::check(&case, source);
+    let host = Host::of(source, Limits::default(), [LARGEST_PIECE]);
+    let run = &host.runs()[0];
+    assert_eq!(run.joins.iter().filter(|join| !join.preface.is_empty()).count(), prefaces, "{arguments}");
+    for join in run.joins.iter().skip(1) {
+        let times = |stream: &[u8], all: &str| {
+            let select = "-v error -select_streams v:0 -show_entries packet=pts,dts -of csv=p=0";
+            let output = player::run("ffprobe", &format!("{select} {all} -"), stream);
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let first = times(&host.composed(run, join), "-read_intervals %+#1").remove(0);
+        assert!(!first.contains("N/A"), "{arguments}, joined at {}: a frame without times", join.offset);
+        assert!(times(source, "").contains(&first), "{arguments}, joined at {}: {first}", join.offset);
+    }
+}
+
 #[test]
 fn late_viewers_of_fragmented_mp4_decode_everything() {
     let case = |arguments: &str| {

@@ -23,11 +23,26 @@ pub(crate) struct TcpAddress {
     pub(crate) sockets: Vec<SocketAddr>,
 }
 
+/// A server to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServerUrl {
+    pub(crate) address: Address,
+    /// Whether it speaks TLS there.
+    pub(crate) is_secure: bool,
+}
+
 /// A unix socket, and who may connect to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UnixAddress {
     pub(crate) path: PathBuf,
     pub(crate) access: UnixAccess,
+}
+
+impl TcpAddress {
+    /// The host as it was written: a name or an address, or nothing.
+    pub(crate) fn host(&self) -> &str {
+        self.written.rsplit_once(':').map_or("", |(host, _)| host)
+    }
 }
 
 impl Address {
@@ -71,6 +86,23 @@ impl Address {
             sockets if sockets.is_empty() => Err(format!("cannot resolve {rest}: the name has no address")),
             sockets => Ok(Self::Tcp(TcpAddress { written: rest.to_owned(), sockets })),
         }
+    }
+}
+
+impl ServerUrl {
+    pub(crate) fn parse(written: &str) -> Result<Self, String> {
+        let (address, is_secure) = match written.strip_prefix("https://") {
+            Some(rest) => (Address::parse(&format!("http://{rest}"))?, true),
+            None => (Address::parse(written)?, false),
+        };
+        Ok(Self { address, is_secure })
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_secure { "https://" } else { "" })?;
+        self.address.fmt(f)
     }
 }
 
@@ -216,6 +248,15 @@ mod tests {
         {
             assert!(Address::parse(written).is_err(), "{written}");
         }
+    }
+
+    #[test]
+    fn a_server_to_ask_may_speak_tls() {
+        let secure = ServerUrl::parse("https://127.0.0.1:8443/").expect("it is one");
+        assert_eq!((secure.is_secure, secure.to_string().as_str()), (true, "https://127.0.0.1:8443"));
+        let plain = ServerUrl::parse("http://127.0.0.1:8080").expect("it is one");
+        assert_eq!((plain.is_secure, plain.to_string().as_str()), (false, "127.0.0.1:8080"));
+        assert!(ServerUrl::parse("https://unix:/run/m.sock").is_err());
     }
 
     #[test]

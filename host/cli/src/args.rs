@@ -15,7 +15,7 @@ use clap_complete::Shell;
 use multiclient::Engine;
 use multiclient_isolate::Claim;
 
-use crate::address::Address;
+use crate::address::{Address, ServerUrl};
 use crate::listening::Listening;
 use crate::privileges::Account;
 use crate::values::{
@@ -113,9 +113,10 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Health {
-    /// Address of the server: PORT, :PORT, HOST:PORT, http://HOST:PORT or unix:PATH
-    #[arg(value_name = "URL", default_value = "127.0.0.1:8080", value_parser = Address::parse)]
-    pub(crate) url: Address,
+    /// Address of the server: PORT, :PORT, HOST:PORT, http://HOST:PORT, https://HOST:PORT (with any certificate) or
+    /// unix:PATH
+    #[arg(value_name = "URL", default_value = "127.0.0.1:8080", value_parser = ServerUrl::parse)]
+    pub(crate) url: ServerUrl,
 
     /// Wait this long for a response
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = time)]

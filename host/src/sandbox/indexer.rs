@@ -14,7 +14,7 @@ use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 
 use crate::contract::{Header, Join, Loss, Mark, Marks, Patch};
 use crate::limits::{
-    INDEX_CPU, INDEX_FORMAT_BYTES, INDEX_HEADER, INDEX_MARKS, INDEX_MEMORY, INDEX_PIECE, INDEX_PREFACE,
+    INDEX_CPU, INDEX_CREDIT, INDEX_FORMAT_BYTES, INDEX_HEADER, INDEX_MARKS, INDEX_MEMORY, INDEX_PIECE, INDEX_PREFACE,
     INDEX_TYPE_BYTES,
 };
 use crate::sandbox::engine::{self, MEMORY_RESERVATION};
@@ -239,7 +239,7 @@ struct Rules {
     newest: u64,
     joined: Option<u64>,
     has_header: bool,
-    /// Bytes of all headers, and the number of all marks.
+    /// Bytes of all headers and prefaces, and the number of all marks.
     headers: u64,
     marks: u64,
 }
@@ -272,7 +272,7 @@ impl Rules {
                     && (1..=INDEX_TYPE_BYTES).contains(&media_type.len())
                     && visible(&format)
                     && visible(&media_type);
-                if bytes.len() > INDEX_HEADER as usize || !texts || self.headers > self.passed + (64 << 10) {
+                if bytes.len() > INDEX_HEADER as usize || !texts || self.headers > self.passed + INDEX_CREDIT {
                     return broken("a header beyond its bounds");
                 }
                 (self.has_header, self.joined) = (true, None);
@@ -280,7 +280,9 @@ impl Rules {
             }
             wit::Mark::Join(wit::Join { offset, preface }) => {
                 let rises = self.joined.is_none_or(|joined| offset > joined) && offset >= self.newest;
-                if !self.has_header || !rises || offset > self.passed || preface.len() > INDEX_PREFACE {
+                self.headers += preface.len() as u64;
+                let is_bounded = preface.len() <= INDEX_PREFACE && self.headers <= self.passed + INDEX_CREDIT;
+                if !self.has_header || !rises || offset > self.passed || !is_bounded {
                     return broken("a join where none can be");
                 }
                 (self.newest, self.joined) = (offset, Some(offset));
@@ -326,6 +328,7 @@ mod tests {
     #[test]
     fn what_an_index_says_is_held_against_its_rules() {
         let join = |offset| wit::Mark::Join(wit::Join { offset, preface: Vec::new() });
+        let preface = |offset, count| wit::Mark::Join(wit::Join { offset, preface: vec![0; count] });
         let patch = |offset, count| wit::Mark::Patch(wit::Patch { offset, bytes: vec![0; count] });
         let header = |bytes| {
             let (format, media_type) = ("ogg".to_owned(), "audio/ogg".to_owned());
@@ -344,6 +347,8 @@ mod tests {
             (vec![patch(1_099, 2)], 500, "a patch of what has not come"),
             (vec![patch(600, 0)], 500, "an empty patch"),
             (vec![header(70_000)], 500, "headers longer than the stream"),
+            (vec![preface(600, 2_049)], 500, "a long preface"),
+            ((0..33).map(|n| preface(600 + n, 2_048)).collect(), 500, "prefaces longer than the stream"),
             ((0..40).map(|n| join(500 + n)).collect(), 500, "more marks than bytes allow"),
         ] {
             assert!(checked(marks, settled).is_err(), "{why}");

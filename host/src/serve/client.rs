@@ -22,13 +22,13 @@ use super::silent::{Holds, Silent};
 use super::untold::Untold;
 use super::wait::until;
 use crate::budget::{Charge, Exhausted};
-use crate::contract::{Event, Facts, Found, Phase, Portion};
+use crate::contract::{Event, Facts, Found, Phase, Portion, Window};
 use crate::ended::{Breach, Closed, Ended, Limit, Timeout};
 use crate::limits::{FIRST_WORDS, LIST_TIME, OPEN_TIME, RESERVE_TIMEOUT, TURN_TIME};
 use crate::protection::Protection;
 use crate::record::recording::Recording;
 use crate::sandbox::instance::{self, Place, Sandbox, Spent};
-use crate::sandbox::plan::{Plan, Wait};
+use crate::sandbox::plan::{Plan, Step, Wait};
 use crate::sandbox::slow_lane::SlowLane;
 use crate::socket::{Follows, Moved, Socket};
 use crate::sources::{Resolved, Source, View};
@@ -197,13 +197,20 @@ impl Connection {
                 Wait::Close(_) if self.pace.is_none() => Follows::More,
                 _ => Follows::Nothing,
             };
-            self.carry_out(&mut plan.steps, last).await?;
+            let carried_out = self.carry_out(&mut plan.steps, last).await;
+            if let (Err(ended), Wait::Past(offset)) = (&carried_out, &plan.wait) {
+                return Err(self.left_in_the_middle(*offset, ended.clone()));
+            }
+            carried_out?;
             self.hold(plan.wait.bytes())?;
             plan = match plan.wait {
                 Wait::Receive(phase) => self.receive(phase).await?,
                 Wait::Open(name) => self.open(&name).await?,
                 Wait::List(portion) => self.list(portion).await?,
-                Wait::Past(offset) => self.past(offset).await?,
+                Wait::Past(offset) => match self.past(offset).await {
+                    Ok(window) => self.advance(&Event::Available(window))?,
+                    Err(ended) => return Err(self.left_in_the_middle(offset, ended)),
+                },
                 Wait::Proceed => {
                     self.worked(TURN_TIME);
                     task::yield_now().await;
@@ -461,28 +468,47 @@ impl Connection {
     }
 
     /// Waits until the open source has bytes past `offset`, or has ended.
-    async fn past(&mut self, offset: u64) -> Result<Plan, Ended> {
+    async fn past(&mut self, offset: u64) -> Result<Window, Ended> {
         self.worked(TURN_TIME);
         let source = self.source.as_mut().ok_or(Ended::Breach(Breach::NothingOpen))?;
-        let window = match source.moving() {
-            None => source.window(),
-            Some(moving) => {
-                let deadline = Instant::now() + self.client.shared.limits.source_timeout;
-                let Client { carrier, socket, stop, .. } = &mut self.client;
-                // Of a unix socket the kernel tells closing from shutting one's side; and before anything is
-                // sent, nobody can.
-                let can_tell = *carrier == Carrier::Tcp && self.tally.bytes_out > self.exchange_from;
-                let gone = async { if can_tell { socket.left().await } else { socket.failed().await } };
-                self.unread = true;
-                tokio::select! {
-                    biased;
-                    window = moving.past(offset) => window.map_err(Ended::from)?,
-                    _ = gone => return Err(Ended::Disconnected),
-                    _ = stop.wait_for(|stop| *stop == Stop::Now) => return Err(Ended::ShutDown),
-                    () = sleep_until(deadline) => return Err(Ended::TimedOut(Timeout::Source)),
+        let Some(moving) = source.moving() else { return Ok(source.window()) };
+        let deadline = Instant::now() + self.client.shared.limits.source_timeout;
+        let Client { carrier, socket, stop, .. } = &mut self.client;
+        // Of a unix socket the kernel tells closing from shutting one's side; and before anything is sent, nobody
+        // can.
+        let can_tell = *carrier == Carrier::Tcp && self.tally.bytes_out > self.exchange_from;
+        let gone = async { if can_tell { socket.left().await } else { socket.failed().await } };
+        self.unread = true;
+        tokio::select! {
+            biased;
+            window = moving.past(offset) => window.map_err(Ended::from),
+            _ = gone => Err(Ended::Disconnected),
+            _ = stop.wait_for(|stop| *stop == Stop::Now) => Err(Ended::ShutDown),
+            () = sleep_until(deadline) => Err(Ended::TimedOut(Timeout::Source)),
+        }
+    }
+
+    /// A connection ends while its guest waits for more of a source: has it report what was under way, as it would
+    /// for a client that has fallen too far behind. Nothing else of what it then wants is done. Gives why the
+    /// connection ends: for that reason still, unless the guest fails now.
+    fn left_in_the_middle(&mut self, offset: u64, ended: Ended) -> Ended {
+        let under_way = self.tally.bytes_out > self.exchange_from;
+        if !under_way || ended.is_guests_fault() || !self.client.shared.terms().settings.reports {
+            return ended;
+        }
+        self.broke_off = true;
+        let known = self.source.as_ref().map_or(0, |source| source.window().end);
+        let gone = known.max(offset.saturating_add(1));
+        match self.advance(&Event::Available(Window { start: gone, end: gone, is_final: true })) {
+            Ok(plan) => {
+                for step in &plan.steps {
+                    if let Step::Report(report) = step {
+                        self.report(report, false);
+                    }
                 }
+                ended
             }
-        };
-        self.advance(&Event::Available(window))
+            Err(failure) => failure,
+        }
     }
 }

@@ -340,7 +340,7 @@ impl Connection {
         self.asking = None;
     }
 
-    fn report(&mut self, report: &Report, complete: bool) {
+    pub(super) fn report(&mut self, report: &Report, complete: bool) {
         self.tally.exchanges += 1;
         self.line.exchanged();
         let (memory_peak, cpu) = match &mut self.sandbox {

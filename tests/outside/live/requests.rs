@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustix::process::Signal;
-use support::live::{PACKET, Producer, Viewer, fed, packet, packets, pause};
-use support::{Folder, Server, eventually, make_fifo, same};
+use support::live::{PACKET, Producer, Viewer, fed, fed_logging, packet, packets, pause};
+use support::{Connection, Folder, Server, eventually, make_fifo, same};
 
 #[test]
 fn a_live_source_has_no_length_no_versions_and_no_ranges() {
@@ -51,6 +51,49 @@ fn viewers_of_a_silent_source_are_disconnected() {
     let mut viewer = Viewer::of(&server, "/live.ts");
     server.wait_for_line("timed out: the source produced nothing");
     assert!(viewer.connection.read_to_cut().is_empty(), "it does not look complete");
+}
+
+#[test]
+fn a_viewer_that_leaves_has_its_line_in_each_log() {
+    let film = packets(0, 2_000);
+    for (format, line, words) in [
+        ("text", " GET /live.ts 200 ", ["cut short", "mem "]),
+        ("combined", "\"GET /live.ts HTTP/1.1\" 200 ", ["127.0.0.1 - - [", "\"-\" \"-\""]),
+        ("json", "\"event\":\"exchange\"", ["\"complete\":false", "\"status\":200"]),
+    ] {
+        let (server, mut writer) = fed_logging(format, &[]);
+        let mut viewer = Viewer::of(&server, "/live.ts");
+        writer.write(&film);
+        viewer.until(film.len());
+        // It waits for more.
+        drop(viewer);
+        let logged = server.wait_for_line(line);
+        assert!(words.iter().all(|word| logged.contains(word)), "{logged}");
+        let sent: usize = match format {
+            "combined" => logged.split(' ').nth(9).and_then(|sent| sent.parse().ok()).expect("it is a number"),
+            "json" => {
+                let sent = logged.split("\"bytes_out\":").nth(1).and_then(|rest| rest.split(',').next());
+                sent.and_then(|sent| sent.parse().ok()).expect("it is a number")
+            }
+            _ => film.len(),
+        };
+        assert!((film.len()..film.len() + 10_000).contains(&sent), "header section and chunks: {logged}");
+    }
+}
+
+#[test]
+fn a_viewer_that_leaves_in_the_middle_of_sending_has_its_line_too() {
+    let (server, mut writer) = fed_logging("combined", &[]);
+    let mut viewer = Viewer::with_request(
+        Connection::with_small_buffer(server.address()),
+        "GET /live.ts HTTP/1.1\r\nHost: test\r\n\r\n",
+    );
+    viewer.until(0);
+    // More than it takes, and so more than can be sent.
+    writer.write(&packets(0, 15_000));
+    viewer.until(PACKET);
+    drop(viewer);
+    server.wait_for_line("\"GET /live.ts HTTP/1.1\" 200 ");
 }
 
 #[test]

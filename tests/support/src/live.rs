@@ -110,15 +110,26 @@ impl Producer {
 /// A server whose standard input is the other end of the producer's pipe.
 #[track_caller]
 pub fn fed(flags: &[&str]) -> (Server, Producer) {
+    fed_logging("text", flags)
+}
+
+/// The same with a log in this format.
+#[track_caller]
+pub fn fed_logging(format: &str, flags: &[&str]) -> (Server, Producer) {
     let (reader, writer) = io::pipe().expect("there are descriptors left");
-    (server_of(reader, flags), Producer::new(writer))
+    (server_logging(reader, format, flags), Producer::new(writer))
 }
 
 /// A server of a live source, read from this pipe.
 #[track_caller]
 pub fn server_of(pipe: impl Into<Stdio>, flags: &[&str]) -> Server {
+    server_logging(pipe, "text", flags)
+}
+
+#[track_caller]
+fn server_logging(pipe: impl Into<Stdio>, format: &str, flags: &[&str]) -> Server {
     let mut command = multiclient();
-    command.args(["-", "0", "--as", "/live.ts", "--log", "text"]).args(flags).stdin(pipe).stdout(Stdio::null());
+    command.args(["-", "0", "--as", "/live.ts", "--log", format]).args(flags).stdin(pipe).stdout(Stdio::null());
     Server::run(command)
 }
 

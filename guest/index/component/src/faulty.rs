@@ -28,7 +28,7 @@ pub(crate) fn fail(bytes: &[u8]) -> Option<Progress> {
         b"flood" => (0..20_000).map(|offset| Mark::Join(Join { offset, preface: Vec::new() })).collect(),
         // A header, and a place to join that has not come.
         b"lie" => Vec::from([header(10), Mark::Join(Join { offset: u64::MAX, preface: Vec::new() })]),
-        b"preface" => Vec::from([header(10), Mark::Join(Join { offset: 0, preface: alloc::vec![0; 65] })]),
+        b"preface" => Vec::from([header(10), Mark::Join(Join { offset: 0, preface: alloc::vec![0; 4_096] })]),
         b"header" => Vec::from([header(2 << 20)]),
         // Bytes that viewers may have seen, and bytes that nobody has.
         b"patch" => Vec::from([Mark::Patch(Patch { offset: u64::MAX - 3, bytes: alloc::vec![b'!'; 8] })]),

@@ -139,7 +139,8 @@ impl Host {
                 Mark::Join(Join { offset, preface }) => {
                     assert!(self.has_header, "a join at {offset} without a header");
                     assert!(self.last_join.is_none_or(|last| last < *offset), "joins fall to {offset}");
-                    assert!(preface.len() <= 64, "a preface of {} bytes", preface.len());
+                    assert!(preface.len() <= 2_048, "a preface of {} bytes", preface.len());
+                    self.count_header(preface);
                     self.last_join = Some(*offset);
                     self.rise(*offset);
                 }
@@ -162,13 +163,17 @@ impl Host {
 
     fn header(&mut self, header: &Header) {
         self.has_header = true;
-        self.header_bytes += header.bytes.len() as u64;
         assert!(header.bytes.len() as u64 <= self.max_header, "a header of {} bytes", header.bytes.len());
-        assert!(self.header_bytes <= self.passed() + (64 << 10), "{} bytes of headers", self.header_bytes);
+        self.count_header(&header.bytes);
         let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         assert!((1..=32).contains(&header.format.len()) && header.format.bytes().all(is_name));
         let media_type = header.media_type.as_bytes();
         assert!((1..=256).contains(&media_type.len()) && media_type.iter().all(|byte| (b' '..=b'~').contains(byte)));
+    }
+
+    fn count_header(&mut self, bytes: &[u8]) {
+        self.header_bytes += bytes.len() as u64;
+        assert!(self.header_bytes <= self.passed() + (64 << 10), "{} bytes of headers", self.header_bytes);
     }
 
     fn patch(&mut self, patch: &Patch) {

@@ -1,6 +1,7 @@
 //! One command of the program in each file.
 
 mod against;
+mod any_certificate;
 mod completions;
 mod export_guest;
 mod health;
