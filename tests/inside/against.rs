@@ -75,6 +75,13 @@ fn a_descriptor_left_by_each_client_breaks_remains() {
 }
 
 #[test]
+fn nothing_is_said_of_what_is_left_where_nobody_is_served_any_more() {
+    for (_, verdict) in is_broken_in("hangs-when-a-client-leaves", &[], &["--only", "remains"]) {
+        assert_eq!(verdict, "not tried", "it takes nobody in, and so leaves nothing of anybody");
+    }
+}
+
+#[test]
 fn death_by_a_bad_request_breaks_crash() {
     is_broken_in("dies-at-a-bad-request", &["crash"], &[]);
 }
