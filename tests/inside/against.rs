@@ -18,7 +18,10 @@ use rustix::process::{Pid, test_kill_process};
 use serde_json::Value;
 use support::components::repository;
 use support::turn::alone;
-use support::{Background, Folder, eventually, multiclient, noise, require, run_within, text};
+use support::{
+    Background, ControlGroup, Folder, Limited, eventually, multiclient, noise, output_of, program_under_test, require,
+    run_within, text,
+};
 
 /// A server that is broken on purpose, as a command for `--start`. None: there is no Python.
 fn broken(fault: &str) -> Option<String> {
@@ -72,6 +75,13 @@ fn a_descriptor_left_by_each_client_breaks_remains() {
 }
 
 #[test]
+fn nothing_is_said_of_what_is_left_where_nobody_is_served_any_more() {
+    for (_, verdict) in is_broken_in("hangs-when-a-client-leaves", &[], &["--only", "remains"]) {
+        assert_eq!(verdict, "not tried", "it takes nobody in, and so leaves nothing of anybody");
+    }
+}
+
+#[test]
 fn death_by_a_bad_request_breaks_crash() {
     is_broken_in("dies-at-a-bad-request", &["crash"], &[]);
 }
@@ -96,11 +106,14 @@ fn routes_that_make_handlers_fail_break_their_claims() {
 }
 
 /// A server that is broken on purpose, which this test has started. None: there is no Python.
-fn running(fault: &str, folder: &Folder) -> Option<(Background, String)> {
+fn running(fault: &str, folder: &Folder, group: Option<&ControlGroup>) -> Option<(Background, String)> {
     let film = folder.file("film.mp4", noise(1, 2 << 20));
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr()).expect("a port").port();
     let mut command = require("python3")?;
     command.arg(repository("tests/isolation/broken.py")).args([fault, &port.to_string(), text(&film)]);
+    if let Some(group) = group {
+        command = group.around(&command);
+    }
     let server = Background::start(&mut command);
     let address = (Ipv4Addr::LOCALHOST, port);
     eventually("the server listens", || std::net::TcpStream::connect(address).is_ok());
@@ -123,7 +136,7 @@ fn process_of(folder: &Folder) -> String {
 fn a_leak_is_not_tried_by_url_alone() {
     let _turn = alone();
     let folder = Folder::new();
-    let Some((_server, url)) = running("leaks-a-descriptor", &folder) else { return };
+    let Some((_server, url)) = running("leaks-a-descriptor", &folder, None) else { return };
     let output = isolate(&["--json", "--only", "remains", "--against", &url]);
     assert_eq!(verdicts(&output), [("remains".to_owned(), "not tried".to_owned())]);
     assert_eq!(output.status.code(), Some(3), "what was not tried does not hold");
@@ -135,7 +148,7 @@ fn a_leak_is_not_tried_by_url_alone() {
 fn nothing_more_is_tried_when_a_server_dies_that_runs_by_itself() {
     let _turn = alone();
     let folder = Folder::new();
-    let Some((_server, url)) = running("dies-at-a-bad-request", &folder) else { return };
+    let Some((_server, url)) = running("dies-at-a-bad-request", &folder, None) else { return };
     let output = isolate(&["--json", "--against", &url]);
     for (claim, verdict) in verdicts(&output) {
         assert_eq!(verdict, if claim == "crash" { "broken" } else { "not tried" }, "{claim}");
@@ -353,4 +366,38 @@ fn the_table_fits_into_80_columns() {
     assert!(long.is_empty(), "{long:?}");
     let rows: Vec<_> = said.lines().filter(|line| line.starts_with("data ") || line.starts_with("claim ")).collect();
     assert!(rows.len() == 4 && rows.iter().all(|row| row.len() == rows[0].len()), "{said}");
+}
+
+#[test]
+fn progress_stays_in_one_line_of_a_terminal_with_80_columns() {
+    let _turn = alone();
+    let (Some(mut script), Some(command)) = (require("script"), broken("none")) else { return };
+    let name = "a-server-with-a-longer-name-than-fits-into-a-line-beside-the-claim-that-is-tried";
+    let shell = "stty cols 80; exec \"$PROGRAM\" isolate --quick --seed 1 --only data,memory --compare \"$SERVER\"";
+    script.args(["-q", "-c", shell, "/dev/null"]).env("PROGRAM", program_under_test());
+    script.env("SERVER", format!("{name}={command}"));
+    let output = run_within(Duration::from_secs(400), &mut script);
+    let said = String::from_utf8(output.stdout).expect("it is text");
+    // What was said is taken back before something else is.
+    let lines: Vec<_> = said.split("\r\x1b[2K").filter(|line| line.starts_with("claim 1 of 2, ")).collect();
+    assert!(!lines.is_empty() && lines.iter().all(|line| line.len() == 79 && !line.contains('\n')), "{said:?}");
+    assert!(said.contains("\r\x1b[2Kclaim 2 of 2, "), "{said:?}");
+}
+
+#[test]
+fn a_control_group_shows_what_is_left() {
+    let _turn = alone();
+    let folder = Folder::new();
+    let Some(group) = ControlGroup::new(Limited::Threads(2_000)) else { return };
+    let Some((server, url)) = running("leaks-a-descriptor", &folder, Some(&group)) else { return };
+    let output = isolate(&["--json", "--only", "remains", "--against", &url, "--cgroup", text(group.folder())]);
+    assert_eq!(verdicts(&output), [("remains".to_owned(), "broken".to_owned())]);
+    drop(server);
+    // Of another group than the server's, nothing is said.
+    let (_server, url) = running("none", &folder, None).expect("there is a Python");
+    for (place, why) in [(text(group.folder()), "there is no process in "), ("/nowhere", "is not a control group: ")] {
+        let output = isolate(&["--json", "--only", "remains", "--against", &url, "--cgroup", place]);
+        let said = output_of(&output);
+        assert!(said.contains(why) && output.status.code() != Some(0), "{place}: {said}");
+    }
 }

@@ -87,7 +87,9 @@ def serve(client):
             leaked.append(os.open("/dev/null", os.O_RDONLY))
         client.sendall(response)
     except (OSError, RuntimeError):
-        pass
+        if fault == "hangs-when-a-client-leaves":
+            with everybody:
+                time.sleep(3600)
     finally:
         client.close()
 
@@ -98,6 +100,9 @@ listener.bind(("127.0.0.1", port))
 listener.listen(512)
 while True:
     accepted, _ = listener.accept()
+    if fault == "hangs-when-a-client-leaves":
+        with everybody:
+            pass
     if fault == "one-at-a-time":
         serve(accepted)
     else:

@@ -3,12 +3,18 @@
 
 usage: tests/isolation/table.py PROGRAM [--server PROGRAM] [--write] [--html FILE] [NAME...]
 
-PROGRAM attacks; `--server` names another build of ours to be attacked. With `--write`, the tables of ISOLATION.md are
-replaced; otherwise they are printed. NAMEs are the rows to try. A server that is not installed is left out, with a
-line that says so. Needs Debian's nginx, apache2-bin, lighttpd, nodejs, gcc, ffmpeg-doc and libavformat-dev.
+PROGRAM attacks; `--server` names another build of ours to be attacked. NAMEs are the rows to try; without them, all
+are. With `--write`, those rows of the tables in ISOLATION.md are replaced; otherwise they are printed. The text below
+the tables is left to whoever ran this: a line for it is printed. A server that is not installed is left out, with a
+line that says so. Needs Debian's nginx, apache2-bin, lighttpd, nodejs, gcc, ffmpeg-doc and libavformat-dev, and for
+the hosts of components:
+
+    npm install --prefix tests/hosts
+    cargo build --release --manifest-path tests/hosts/Cargo.toml
 """
 
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -19,6 +25,7 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
+HOSTS = HERE.parent / "hosts"
 DOCUMENT = HERE.parent.parent / "ISOLATION.md"
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 
@@ -117,6 +124,38 @@ def servers(work, attacker, program):
     }
 
 
+def hosts(work, attacker):
+    """Hosts of components: each serves the same handler, which fails on request."""
+    handlers = {world: work / f"faulty-{world}.wasm" for world in ("wasi-http", "wasi-http-0.3")}
+    for world, handler in handlers.items():
+        subprocess.run([attacker, "export-guest", "--faulty", world, "--output", handler], check=True)
+    triggers = {"crash": "GET /!crash", "hang": "GET /!hang", "leak-memory": "GET /!leak", "peek": "GET /!peek"}
+    jco = HOSTS / "node_modules/.bin/jco"
+    for name, switches in [
+        ("jco serve", ""),
+        ("jco serve, instances", "--isolate-requests instance"),
+        ("jco serve, workers", "--isolate-requests worker"),
+    ]:
+        # What it makes of the component goes with the files of the run.
+        start = f"FOLDER={{root}} exec {jco} serve {handlers['wasi-http']} --host 127.0.0.1 --port {{port}}"
+        start += f" --jco-dir {{root}}/../jco --jco-import {HOSTS}/folder.mjs {switches}"
+        yield name, jco.exists() and {"start": start.strip()} | triggers
+    for world, options in [("wasi-http", "cli"), ("wasi-http-0.3", "cli,p3 -W component-model-async")]:
+        start = f"exec wasmtime serve -S {options} --dir {{root}}::/ --addr 127.0.0.1:{{port}} {handlers[world]}"
+        yield f"wasmtime serve, {world}", find("wasmtime") and {"start": start} | triggers
+    host = HOSTS / "target/release/multiclient-hosts"
+    for name, version, world, switches in [
+        # wasmtime's crates in a small server, which makes a new instance for each request.
+        ("wasmtime crates, wasi-http", "0.2", "wasi-http", ""),
+        ("wasmtime crates, wasi-http-0.3", "0.3", "wasi-http-0.3", ""),
+        ("wasmtime crates, limited turns", "0.2", "wasi-http", "turns"),
+        # The control: the same server and the same component, but for the reuse.
+        ("wasmtime crates, reused", "0.2", "wasi-http", "reuse turns"),
+    ]:
+        start = f"exec {host} {version} {handlers[world]} {{root}} {{port}} {switches}"
+        yield name, host.exists() and {"start": start.strip()} | triggers
+
+
 def toml(targets):
     text = ""
     for name, fields in targets.items():
@@ -129,24 +168,45 @@ WORDS = {"held": "held", "broken": "**broken**", "inconclusive": "inconclusive",
 
 
 def tables(report):
+    """The lines of both tables: a row for each server, and one for each finding."""
     claims = [claim["claim"] for claim in report["targets"][0]["claims"]]
-    lines = ["| server | " + " | ".join(f"`{claim}`" for claim in claims) + " |", "| --- |" + " --- |" * len(claims)]
-    notes = []
+    verdicts = ["| server | " + " | ".join(f"`{claim}`" for claim in claims) + " |", "| --- |" + " --- |" * len(claims)]
+    notes = ["| server | claim | verdict | what was seen | attackers spent |", "| --- | --- | --- | --- | --- |"]
     for target in report["targets"]:
         words = [WORDS[claim["verdict"]] for claim in target["claims"]]
-        lines.append(f"| {target['name']} | " + " | ".join(words) + " |")
+        verdicts.append(f"| {target['name']} | " + " | ".join(words) + " |")
         for claim in target["claims"]:
             if claim["verdict"] in ("broken", "inconclusive"):
                 effort = claim["effort"]
                 spent = f"{effort['connections']} connections, {effort['bytes'] / 1024:.0f} KiB" if effort else "–"
                 note = claim["note"].replace("|", "\\|")
                 notes.append(f"| {target['name']} | `{claim['claim']}` | {claim['verdict']} | {note} | {spent} |")
-    lines += ["", "| server | claim | verdict | what was seen | attackers spent |", "| --- | --- | --- | --- | --- |"]
-    lines += notes
-    versions = [f"{target['name']}: {target['server']}" for target in report["targets"] if target["server"]]
-    made = f"Made with seed {report['seed']} on Linux {report['kernel']}, {report['cpus']} CPUs ({platform.machine()}), "
-    made += f"in {report['seconds']:.0f} s. Servers that say what they are: {'; '.join(versions)}."
-    return "\n".join(lines + ["", made]) + "\n"
+    return verdicts, notes
+
+
+def made(report):
+    said = "; ".join(f"{target['name']}: {target['server']}" for target in report["targets"] if target["server"])
+    machine = f"Linux {report['kernel']}, {report['cpus']} CPUs ({platform.machine()})"
+    return f"Made with seed {report['seed']} on {machine}, in {report['seconds']:.0f} s. What servers say they are: {said}."
+
+
+def merged(old, new, tried, order):
+    """A table in which the rows of the servers that were tried are new."""
+    def server(line):
+        return line.split("|")[1].strip()
+
+    rows = [line for line in old[2:] if server(line) not in tried] + new[2:]
+    return new[:2] + sorted(rows, key=lambda line: order.index(server(line)))
+
+
+def write(report, order):
+    """Replaces the rows of a run in the document, and leaves the rest of it. `order` has the names of all rows."""
+    before, rest = DOCUMENT.read_text().split("<!-- table -->\n", 1)
+    verdicts, notes, text = rest.split("\n\n", 2)
+    tried = [target["name"] for target in report["targets"]]
+    new = [merged(old.split("\n"), lines, tried, order) for old, lines in zip((verdicts, notes), tables(report))]
+    new = "\n\n".join("\n".join(lines) for lines in new)
+    DOCUMENT.write_text(f"{before}<!-- table -->\n{new}\n\n{text}")
 
 
 def main():
@@ -163,8 +223,9 @@ def main():
         work = pathlib.Path(folder)
         # A server that drops its privileges has to reach what is in it.
         work.chmod(0o755)
-        targets = {}
-        for name, fields in servers(work, flags.program, server):
+        targets, order = {}, []
+        for name, fields in itertools.chain(servers(work, flags.program, server), hosts(work, flags.program)):
+            order.append(name)
             if flags.names and name not in flags.names:
                 continue
             if fields:
@@ -178,13 +239,12 @@ def main():
         run = subprocess.run(command, stdout=subprocess.PIPE, env=os.environ | {"PATH": PATH})
         if not run.stdout:
             sys.exit(run.returncode)
-        made = tables(json.loads(run.stdout))
-    if not flags.write:
-        print(made, end="")
-        return
-    before, rest = DOCUMENT.read_text().split("<!-- table -->\n", 1)
-    after = rest.split("<!-- end of table -->\n", 1)[1]
-    DOCUMENT.write_text(f"{before}<!-- table -->\n{made}<!-- end of table -->\n{after}")
+        report = json.loads(run.stdout)
+    if flags.write:
+        write(report, order)
+    else:
+        print("\n\n".join("\n".join(lines) for lines in tables(report)) + "\n")
+    print(made(report))
 
 
 main()

@@ -9,6 +9,8 @@
 
 #![expect(unsafe_code, reason = "a faulty guest does what safe code cannot do")]
 
+mod peek;
+
 use alloc::format;
 use alloc::vec::Vec;
 use core::arch::wasm32;
@@ -18,6 +20,8 @@ use core::ptr;
 use multiclient_guest::contract::{
     Action, Event, Exchange, Found, Instant, Name, Phase, Portion, Remainder, Settings, Span,
 };
+
+use peek::peek;
 
 /// Waits for the client, in a phase like any other.
 const WAIT: Action = Action::Receive(Phase::Partial);
@@ -107,7 +111,8 @@ impl Session {
     /// Misbehaves. An unknown fault is a trap.
     fn fail(fault: &[u8], name: Name) -> (Vec<Action>, Option<Doing>) {
         let actions = match fault {
-            b"spin" => loop {
+            // The second word is that of the handlers for `wasi:http`.
+            b"spin" | b"hang" => loop {
                 black_box(());
             },
             b"recurse" => Vec::from([Action::Wait(recurse(0))]),
@@ -242,27 +247,4 @@ unsafe extern "C" {
 fn new_handle() {
     // SAFETY: the number means nothing to anybody, because the handle is given to nobody.
     unsafe { resource_new(8) };
-}
-
-/// Every canary in the memory of this instance, line by line. It takes more memory first, in case somebody
-/// has used that before.
-fn peek() -> Vec<u8> {
-    const MARK: &[u8] = b"canary-";
-    const DIGITS: usize = 32;
-    const PAGES: usize = 64;
-    wasm32::memory_grow(0, PAGES.saturating_sub(wasm32::memory_size(0)));
-    let end = wasm32::memory_size(0) << 16;
-    // SAFETY: all of it is memory of this instance; whose it was makes no difference to reading it.
-    let at = |address: usize| unsafe { ptr::with_exposed_provenance::<u8>(address).read_volatile() };
-    let mut found = Vec::<Vec<u8>>::new();
-    for address in 1..end - MARK.len() - DIGITS {
-        if at(address) != MARK[0] || !(1..MARK.len()).all(|offset| at(address + offset) == MARK[offset]) {
-            continue;
-        }
-        let canary: Vec<u8> = (0..MARK.len() + DIGITS).map(|offset| at(address + offset)).collect();
-        if canary[MARK.len()..].iter().all(u8::is_ascii_hexdigit) && !found.contains(&canary) {
-            found.push(canary);
-        }
-    }
-    found.join(&b'\n')
 }

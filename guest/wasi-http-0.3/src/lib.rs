@@ -14,6 +14,9 @@
 
 extern crate alloc;
 
+#[cfg(feature = "faulty")]
+#[path = "../../wasi-http/src/faulty.rs"]
+mod faulty;
 mod folder;
 mod memory;
 
@@ -69,6 +72,11 @@ async fn answer(request: &Request, folder: &Folder) -> (Message, Option<Descript
     let method = request.get_method();
     let target = target(request);
     let fields = request.get_headers().copy_all();
+    // Its fields are in memory by now: whoever looks there sees something at least.
+    #[cfg(feature = "faulty")]
+    if let Some(message) = request.get_path_with_query().and_then(|path| faulty::fail(&path)) {
+        return (message, None);
+    }
     let question = Question { method: token(&method), target: &target, fields: &fields };
     let mut file = None;
     let mut next = Answer::to(&question, settings(), now());

@@ -8,6 +8,12 @@
 
 #![cfg(target_family = "wasm")]
 
+#[cfg(feature = "faulty")]
+extern crate alloc;
+
+#[cfg(feature = "faulty")]
+mod faulty;
+
 use std::env;
 use std::fs::File;
 use std::io::{self, Write};
@@ -41,6 +47,11 @@ fn answer(request: &IncomingRequest, folder: &Folder) -> (Message, Option<File>)
     let method = request.method();
     let target = target(request);
     let fields = request.headers().entries();
+    // Its fields are in memory by now: whoever looks there sees something at least.
+    #[cfg(feature = "faulty")]
+    if let Some(message) = request.path_with_query().and_then(|path| faulty::fail(&path)) {
+        return (message, None);
+    }
     let question = Question { method: token(&method), target: &target, fields: &fields };
     let mut file = None;
     let mut next = Answer::to(&question, settings(), now());

@@ -88,9 +88,13 @@ pub(crate) enum Command {
         #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         output: PathBuf,
 
-        /// Write the guest that crashes, hangs and leaks on request instead: a test tool for `isolate`
-        #[arg(long)]
-        faulty: bool,
+        /// Write a component that crashes, hangs and leaks on request instead: a test tool for `isolate`
+        ///
+        /// It serves as usual, and fails at the paths `/!crash`, `/!hang` and `/!leak`; `/!peek` shows what is in its
+        /// memory. `session` is the built-in guest; `wasi-http` and `wasi-http-0.3` are handlers for `wasmtime serve`,
+        /// `jco serve` and other hosts of `wasi:http` 0.2 and 0.3. Never publish it: it fails for everybody who asks.
+        #[arg(long, value_name = "WORLD", num_args = 0..=1, default_missing_value = "session")]
+        faulty: Option<Faulty>,
     },
     /// Replay a recorded connection offline and compare the guest's actions
     Replay(Replay),
@@ -109,6 +113,18 @@ pub(crate) enum Command {
         /// Shell that will run the script
         shell: Shell,
     },
+}
+
+/// The worlds that there is a component for that fails on request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Faulty {
+    /// `multiclient:session/guest` 0.1.
+    Session,
+    /// `wasi:http/incoming-handler` 0.2.
+    WasiHttp,
+    /// `wasi:http/handler` 0.3.
+    #[value(name = "wasi-http-0.3")]
+    WasiHttp03,
 }
 
 #[derive(Debug, Args)]

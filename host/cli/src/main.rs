@@ -79,7 +79,7 @@ fn run(arguments: Arguments, began: Instant, signals: signals::AtStart) -> Resul
     match &arguments.command {
         Some(Command::Inspect { engine: true, .. }) => commands::inspect_engine(),
         Some(Command::Inspect { guest, .. }) => commands::inspect(guest.as_deref()),
-        Some(Command::ExportGuest { output, faulty: true }) => commands::export_faulty(output),
+        Some(Command::ExportGuest { output, faulty: Some(world) }) => commands::export_faulty(output, *world),
         Some(Command::ExportGuest { output, .. }) => commands::export_guest(output),
         Some(Command::Replay(flags)) => commands::replay(flags),
         Some(Command::Isolate(flags)) => commands::isolate(flags),

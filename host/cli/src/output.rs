@@ -76,13 +76,39 @@ impl Status {
         Self { is_terminal: io::stderr().is_terminal() }
     }
 
-    pub(crate) fn show(&self, text: fmt::Arguments<'_>) {
-        if self.is_terminal {
-            let _ = write!(io::stderr(), "{text}");
-        }
+    pub(crate) fn show(&self, text: &str) {
+        self.write(&one_line(text));
     }
 
     pub(crate) fn clear(&self) {
-        self.show(format_args!("\r\x1b[2K"));
+        self.write("\r\x1b[2K");
+    }
+
+    fn write(&self, text: &str) {
+        if self.is_terminal {
+            let _ = io::stderr().write_all(text.as_bytes());
+        }
+    }
+}
+
+/// What fits into one line of a narrow terminal, which is 80 columns wide: a longer text could not be taken back. The
+/// name of a server may hold anything, and would do it to the terminal.
+fn one_line(text: &str) -> String {
+    const COLUMNS: usize = 79;
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(COLUMNS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_fits_into_one_line_of_80_columns() {
+        for claim in multiclient_isolate::Claim::ALL {
+            let line = one_line(&format!("{}: {}", claim.sentence(), claim.attack()));
+            assert!(line.starts_with(claim.sentence()) && line.chars().count() < 80, "{line}");
+        }
+        assert_eq!(one_line(&"ä".repeat(100)).chars().count(), 79);
+        assert_eq!(one_line("a\x1b[2J\r\nb"), "a [2J  b");
     }
 }

@@ -31,7 +31,7 @@ use arena::Ground;
 
 pub use against::{Against, Comparison, SCHEMA, Step, Target, Tried, Triggers, run_against};
 pub use claim::Claim;
-pub use plan::{FAULTY, Failure, Pace, Plan, Weakness};
+pub use plan::{FAULTY, FAULTY_WASI_HTTP, FAULTY_WASI_HTTP_03, Failure, Pace, Plan, Weakness};
 pub use probe::probe;
 pub use report::{Control, Effort, Measure, Outcome, Report, Timeline, Unit, Verdict};
 

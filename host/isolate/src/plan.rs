@@ -11,6 +11,12 @@ use crate::claim::Claim;
 /// The component that fails on demand: the built-in guest with faults that its clients can ask for.
 pub const FAULTY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/faulty.wasm"));
 
+/// The handler for `wasi:http` 0.2 with faults that its clients can ask for: for trying the hosts of others.
+pub const FAULTY_WASI_HTTP: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/faulty-wasi-http.wasm"));
+
+/// The same for `wasi:http` 0.3.
+pub const FAULTY_WASI_HTTP_03: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/faulty-wasi-http-0.3.wasm"));
+
 /// The built-in index with faults that its stream can ask for.
 pub(crate) const FAULTY_INDEX: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/faulty-index.wasm"));
 

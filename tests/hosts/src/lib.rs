@@ -1,5 +1,8 @@
 //! What `wasmtime serve` is made of, in as few lines as it goes: a server for handlers of `wasi:http` 0.2
-//! and 0.3, with one folder to read and nothing else. A fresh instance answers each request.
+//! and 0.3, with one folder to read and nothing else.
+//!
+//! A fresh instance answers each request, unless it is told otherwise: the control for `multiclient isolate`, where
+//! clients must be found to touch one another.
 
 use std::convert::Infallible;
 use std::io;
@@ -7,7 +10,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -16,7 +20,7 @@ use hyper::service::service_fn;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use wasmtime::component::{Component, GuestTaskId, Linker, ResourceTable};
-use wasmtime::{Config, Engine, Result, Store, StoreContextMut};
+use wasmtime::{Config, Engine, EngineWeak, Result, Store, StoreContextMut};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::handler::{
     HandlerState, Instance, ProxyHandler, ProxyPre, Response, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
@@ -35,6 +39,49 @@ pub enum World {
     Handler,
 }
 
+/// How a component is served. A [`World`] alone: by a fresh instance for each request, which may compute for ever.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// What the component is.
+    pub world: World,
+    /// Who answers a request.
+    pub instances: Instances,
+    /// How long an instance may compute.
+    pub turns: Turns,
+    /// The port of this machine to listen on. 0: any that is free.
+    pub port: u16,
+}
+
+/// Who answers a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instances {
+    /// An instance that nobody had before.
+    Fresh,
+    /// An instance that others had before, if one is idle. It is never dropped, unless it traps.
+    Reused,
+}
+
+/// How long an instance may compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turns {
+    /// For ever: it keeps the thread that it has.
+    Unlimited,
+    /// For one [`TURN`] at a time, and no longer than a request may take, which is [`REQUEST`].
+    Limited,
+}
+
+/// After how much time an instance lets others have the thread.
+pub const TURN: Duration = Duration::from_millis(1);
+
+/// How long a request may take where turns are limited.
+pub const REQUEST: Duration = Duration::from_secs(1);
+
+impl From<World> for Settings {
+    fn from(world: World) -> Self {
+        Self { world, instances: Instances::Fresh, turns: Turns::Unlimited, port: 0 }
+    }
+}
+
 /// A server that runs until it is dropped.
 pub struct Server {
     address: SocketAddr,
@@ -42,12 +89,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves a handler on any free port of this machine. It may read what is beneath `folder`.
-    pub fn start(world: World, component: &Path, folder: &Path) -> Result<Self> {
-        let engine = engine()?;
+    /// Serves a handler on a port of this machine. It may read what is beneath `folder`.
+    pub fn start(settings: impl Into<Settings>, component: &Path, folder: &Path) -> Result<Self> {
+        let settings = settings.into();
+        let engine = engine(settings.turns)?;
         let component = Component::from_file(&engine, component)?;
         let mut linker = Linker::new(&engine);
-        let pre = match world {
+        let pre = match settings.world {
             World::IncomingHandler => {
                 wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
                 p2::add_only_http_to_linker_async(&mut linker)?;
@@ -60,9 +108,12 @@ impl Server {
                 ProxyPre::P3(p3::bindings::ServicePre::new(linker.instantiate_pre(&component)?)?)
             }
         };
-        let handler = ProxyHandler::new(Site { engine, pre, folder: folder.to_owned() });
+        if settings.turns == Turns::Limited {
+            count_turns(engine.weak());
+        }
+        let handler = ProxyHandler::new(Site { engine, pre, folder: folder.to_owned(), settings });
         let runtime = Runtime::new()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", settings.port)))?;
         let address = listener.local_addr()?;
         runtime.spawn(accept(listener, handler));
         Ok(Self { address, _runtime: runtime })
@@ -76,15 +127,26 @@ impl Server {
 
 /// What a component imports, read from itself.
 pub fn imports(component: &Path) -> Result<Vec<String>> {
-    let engine = engine()?;
+    let engine = engine(Turns::Unlimited)?;
     let component = Component::from_file(&engine, component)?.component_type();
     Ok(component.imports(&engine).map(|(name, _)| name.to_owned()).collect())
 }
 
-fn engine() -> Result<Engine> {
+fn engine(turns: Turns) -> Result<Engine> {
     let mut config = Config::new();
-    config.wasm_component_model_async(true);
+    config.wasm_component_model_async(true).epoch_interruption(turns == Turns::Limited);
     Engine::new(&config)
+}
+
+/// Ends a turn again and again, as long as the engine is there.
+fn count_turns(engine: EngineWeak) {
+    thread::spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TURN);
+        }
+    });
 }
 
 async fn accept(listener: TcpListener, handler: ProxyHandler<Site>) -> Result<Infallible, io::Error> {
@@ -110,6 +172,7 @@ struct Site {
     engine: Engine,
     pre: ProxyPre<State>,
     folder: PathBuf,
+    settings: Settings,
 }
 
 /// What an instance has.
@@ -122,18 +185,23 @@ struct State {
 
 impl HandlerState for Site {
     type StoreData = State;
-    type WorkerExpiration = WhenIdle;
-    type WorkerState = OneRequest;
+    type WorkerExpiration = Lifetime;
+    type WorkerState = Requests;
 
-    async fn instantiate(&self) -> Result<Instance<State, WhenIdle, OneRequest>> {
+    async fn instantiate(&self) -> Result<Instance<State, Lifetime, Requests>> {
         let mut wasi = WasiCtx::builder();
         wasi.env("MULTICLIENT_LIST", "1").inherit_stderr();
         wasi.preopened_dir(&self.folder, "/", FsPerms::ReadOnly)?;
         let state =
             State { wasi: wasi.build(), http: WasiHttpCtx::new(), table: ResourceTable::new(), hooks: NoRequests };
         let mut store = Store::new(&self.engine, state);
+        if self.settings.turns == Turns::Limited {
+            store.set_epoch_deadline(1);
+            store.epoch_deadline_async_yield_and_update(1);
+        }
         let proxy = self.pre.instantiate_async(&mut store).await?;
-        Ok(Instance { store, proxy, view: WasiHttpView::http, expiration: WhenIdle, state: OneRequest })
+        let (expiration, state) = (Lifetime(self.settings), Requests(self.settings));
+        Ok(Instance { store, proxy, view: WasiHttpView::http, expiration, state })
     }
 }
 
@@ -165,24 +233,34 @@ impl WasiHttpHooks for NoRequests {
     }
 }
 
-/// An instance is dropped as soon as nothing is left to do.
-struct WhenIdle;
+/// How long an instance lives.
+struct Lifetime(Settings);
 
-impl WorkerExpiration for WhenIdle {
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>, status: WorkerStatus, _: Instant) -> Poll<()> {
-        if status == WorkerStatus::Idle { Poll::Ready(()) } else { Poll::Pending }
+impl WorkerExpiration for Lifetime {
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>, status: WorkerStatus, since: Instant) -> Poll<()> {
+        let Settings { instances, turns, .. } = self.0;
+        let is_over = match status {
+            WorkerStatus::Idle => instances == Instances::Fresh,
+            // Whoever computes without end comes by here after each turn.
+            WorkerStatus::Requests | WorkerStatus::PostReturn => turns == Turns::Limited && since.elapsed() > REQUEST,
+        };
+        if is_over { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
-/// An instance has one request, and no time limit: those who test have one.
-struct OneRequest;
+/// How many requests an instance has, and how long they may take.
+struct Requests(Settings);
 
-impl WorkerState for OneRequest {
+impl WorkerState for Requests {
     type StoreData = State;
     type RequestData = ();
 
-    fn should_accept_request(&self, _: usize, total_count: usize) -> ShouldAccept {
-        if total_count == 0 { ShouldAccept::Yes } else { ShouldAccept::Never }
+    fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
+        match self.0.instances {
+            Instances::Fresh if total > 0 => ShouldAccept::Never,
+            Instances::Reused if concurrent > 0 => ShouldAccept::No,
+            Instances::Fresh | Instances::Reused => ShouldAccept::Yes,
+        }
     }
 
     fn on_request_start(
@@ -191,7 +269,10 @@ impl WorkerState for OneRequest {
         (): (),
         _: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + Send + Sync>> {
-        Box::pin(std::future::pending())
+        match self.0.turns {
+            Turns::Unlimited => Box::pin(std::future::pending()),
+            Turns::Limited => Box::pin(tokio::time::sleep(REQUEST)),
+        }
     }
 
     fn drop(&self, _: Store<State>, _: Result<()>) {}

@@ -96,6 +96,11 @@ impl ControlGroup {
         fs::write(&self.limit, value.to_string())
     }
 
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The same command, in this group. Of its settings only the arguments are kept.
     pub fn around(&self, command: &Command) -> Command {
         let mut shell = without_settings("sh");

@@ -1,9 +1,9 @@
 //! `multiclient isolate` of another server.
 
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use multiclient_isolate::{Against, Comparison, Pace, Step, Target, Triggers, run_against};
+use multiclient_isolate::{Against, Claim, Comparison, Pace, Step, Target, Triggers, run_against};
 
 use super::report_file::{ReportFile, finish};
 use super::targets as file;
@@ -23,11 +23,8 @@ pub(super) fn against(flags: &Isolate) -> Result<ExitCode, Failure> {
     let status = Status::new();
     let comparison = run_against(&plan, &mut |step| match step {
         Step::Trying { target, claim, done, of, left } => {
-            let (done, left) = (done + 1, left.as_secs());
-            // One line of a narrow terminal, or it could not be taken back.
-            let line = format!("claim {done} of {of}, {left} s left: {target}: {}", claim.sentence());
             status.clear();
-            status.show(format_args!("{line:.79}"));
+            status.show(&progress(target, claim, (done + 1, of), left));
         }
         Step::Tried { target, outcome } => {
             status.clear();
@@ -41,6 +38,12 @@ pub(super) fn against(flags: &Isolate) -> Result<ExitCode, Failure> {
     let answer = if flags.json { comparison.json() } else { comparison.table() };
     print(answer.as_bytes())?;
     Ok(finish(files, &comparison, comparison.exit_code()))
+}
+
+/// What is going on. Numbers keep their columns, so that what follows does not jump.
+fn progress(target: &str, claim: Claim, (number, of): (usize, usize), left: Duration) -> String {
+    let (digits, left) = (of.to_string().len(), left.as_secs());
+    format!("claim {number:digits$} of {of}, {left:>4} s left: {target}: {}", claim.sentence())
 }
 
 fn plan(flags: &Isolate) -> Result<Against, Failure> {
@@ -84,4 +87,22 @@ fn report_files(flags: &Isolate) -> Result<Vec<ReportFile<'_, Comparison>>, Fail
     let sarif = flags.sarif.as_deref().map(|path| (path, Comparison::sarif as fn(&Comparison) -> String));
     let html = flags.html.as_deref().map(|path| (path, Comparison::html as fn(&Comparison) -> String));
     junit.into_iter().chain(sarif).chain(html).map(ReportFile::open).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_progress_of_a_long_run_stays_aligned() {
+        let of = 17 * 9;
+        let line = |number| {
+            let left = Duration::from_secs(10 * (of - number) as u64);
+            progress("nginx", Claim::ALL[number % Claim::ALL.len()], (number, of), left)
+        };
+        let columns: Vec<_> = (1..=of).map(|number| line(number).find("nginx")).collect();
+        assert!(columns.iter().all(|column| *column == columns[0]), "{columns:?}");
+        let line = progress("nginx", Claim::Bytes, (9, of), Duration::from_secs(1_440));
+        assert_eq!(line, "claim   9 of 153, 1440 s left: nginx: bad bytes stay in");
+    }
 }

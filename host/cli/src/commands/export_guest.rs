@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use multiclient::Guest;
 
+use crate::args::Faulty;
 use crate::failure::Failure;
 use crate::options::limits_of_one;
 use crate::output::print;
@@ -15,9 +16,14 @@ pub(crate) fn export_guest(path: &Path) -> Result<ExitCode, Failure> {
     write(path, guest.component())
 }
 
-/// Writes the component that fails on request, for a server that is to be tried from outside.
-pub(crate) fn export_faulty(path: &Path) -> Result<ExitCode, Failure> {
-    write(path, multiclient_isolate::FAULTY)
+/// Writes a component that fails on request, for a server or a host that is to be tried from outside.
+pub(crate) fn export_faulty(path: &Path, world: Faulty) -> Result<ExitCode, Failure> {
+    let component = match world {
+        Faulty::Session => multiclient_isolate::FAULTY,
+        Faulty::WasiHttp => multiclient_isolate::FAULTY_WASI_HTTP,
+        Faulty::WasiHttp03 => multiclient_isolate::FAULTY_WASI_HTTP_03,
+    };
+    write(path, component)
 }
 
 fn write(path: &Path, component: &[u8]) -> Result<ExitCode, Failure> {

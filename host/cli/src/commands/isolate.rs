@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use multiclient::{Guest, Sources};
-use multiclient_isolate::{Outcome, Pace, Plan, Progress, Report};
+use multiclient_isolate::{Claim, Outcome, Pace, Plan, Progress, Report};
 
 use super::against;
 use super::report_file::{ReportFile, finish};
@@ -23,10 +23,14 @@ pub(crate) fn isolate(flags: &Isolate) -> Result<ExitCode, Failure> {
     let plan = plan(flags)?;
     let files = report_files(flags)?;
     let status = Status::new();
+    let (mut number, of) = (0, if plan.only.is_empty() { Claim::ALL.len() } else { plan.only.len() });
     // What cannot be printed stops nothing, but is told at the end.
     let mut printed = Ok(());
     let outcome = multiclient_isolate::run(&plan, &mut |progress| match progress {
-        Progress::Trying(claim) => status.show(format_args!("{}: {}", claim.sentence(), claim.attack())),
+        Progress::Trying(claim) => {
+            number += 1;
+            status.show(&format!("claim {number:2} of {of}: {}: {}", claim.sentence(), claim.attack()));
+        }
         Progress::Tried(outcome) => {
             status.clear();
             let told = tell(flags, outcome);

@@ -30,6 +30,7 @@ pub use comparison::{Comparison, SCHEMA, Tried};
 pub use target::{Target, Triggers};
 
 use self::content::Content;
+use self::process::check_control_group;
 use self::rows::ROWS;
 use self::trial::{Ground, Stop};
 use crate::claim::Claim;
@@ -122,6 +123,7 @@ pub fn run_against(plan: &Against, tell: &mut dyn FnMut(Step<'_>)) -> Result<Com
 }
 
 fn prepare<'a>(plan: &'a Against, target: &'a Target, folder: &'a Path) -> Result<Ground<'a>, String> {
+    target.cgroup.as_deref().map_or(Ok(()), check_control_group)?;
     let mine = plan.mine.as_deref();
     let running = target.run(folder, mine)?;
     let content = Content::check(&running.place)?;

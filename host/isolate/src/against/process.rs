@@ -50,7 +50,10 @@ impl Watched {
             sum.memory += memory(&folder);
         }
         match sum.processes {
-            0 => Err("the server has no process".to_owned()),
+            0 => Err(match self {
+                Self::ControlGroup(folder) => format!("there is no process in {}", folder.display()),
+                Self::Tree(_) | Self::Group(_) => "the server has no process".to_owned(),
+            }),
             _ => Ok(sum),
         }
     }
@@ -66,6 +69,15 @@ impl Watched {
             }
         }
     }
+}
+
+/// Takes the folder of a control group, in either version of them.
+pub(crate) fn check_control_group(folder: &Path) -> Result<(), String> {
+    if folder.join("cgroup.procs").is_file() {
+        return Ok(());
+    }
+    let folder = folder.display();
+    Err(format!("{folder} is not a control group: name a folder beneath /sys/fs/cgroup that has a file `cgroup.procs`"))
 }
 
 fn stats() -> Vec<Stat> {

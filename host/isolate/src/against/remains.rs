@@ -56,6 +56,10 @@ impl Ground<'_> {
         }
         let measures = measures(&held, clients);
         let verdict = if measures.iter().all(Measure::holds) { Verdict::Held } else { Verdict::Broken };
+        // One that hangs takes nobody in, and so leaves nothing of anybody.
+        if verdict == Verdict::Held && !self.recovers() {
+            return untried("nobody is served any more; see hang".to_owned());
+        }
         let told = measures.iter().filter(|measure| !measure.is_evidence());
         let told: Vec<_> = told.map(|measure| format!("{} {}", measure.text().0, measure.what)).collect();
         let note = format!("each round of {clients} clients left {}", told.join(", "));

@@ -122,7 +122,7 @@ impl Ground<'_> {
     }
 
     /// Whether somebody is served again when the attack is over.
-    fn recovers(&self) -> bool {
+    pub(crate) fn recovers(&self) -> bool {
         const TRIES: usize = 5;
         let part = self.content.part(&mut Noise(self.seed));
         (0..TRIES).any(|_| fetch(&self.running.place, part, PATIENCE).is_ok())
