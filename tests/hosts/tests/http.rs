@@ -52,25 +52,29 @@ fn no_link_leads_out_of_the_folder_under_wasmtime() {
 #[test]
 fn jco_runs_inetd_for_each_client_of_socat() {
     let (Some(jco), Some(socat)) = (jco(), program("socat")) else { return };
-    let folder = folder();
-    let run =
-        format!("EXEC:{} run --jco-import ./folder.mjs {}", jco.display(), component("multiclient-inetd").display());
-    let mut command = Command::new(socat);
-    command.args(["-d", "-d", "TCP-LISTEN:0,bind=127.0.0.1,fork"]).arg(run);
-    let server = Program::start(command.env("FOLDER", folder.path()).current_dir(HERE), "listening on");
-    check_a_little(address(&server.line));
+    check_under_socat(&socat, &format!("{} run --jco-import ./folder.mjs", jco.display()), folder().path());
 }
 
 #[test]
 fn jco_runs_inetd_for_each_client_of_systemd() {
     let (Some(jco), Some(activate)) = (jco(), program("systemd-socket-activate")) else { return };
+    check_under_systemd(&activate, &format!("{} run --jco-import ./folder.mjs", jco.display()), folder().path());
+}
+
+#[test]
+fn the_command_wasmtime_runs_inetd_for_each_client_of_socat() {
+    let (Some(wasmtime), Some(socat)) = (program("wasmtime"), program("socat")) else { return };
     let folder = folder();
-    let mut command = Command::new(activate);
-    command.args(["--accept", "--inetd", "--listen"]).arg(format!("127.0.0.1:{}", free_port()));
-    command.arg(format!("--setenv=FOLDER={}", folder.path().display())).arg("--setenv=PATH").arg(jco);
-    command.args(["run", "--jco-import", "./folder.mjs"]).arg(component("multiclient-inetd"));
-    let server = Program::start(command.current_dir(HERE), "listening on");
-    check_a_little(address(&server.line));
+    let command = format!("{} run --dir {}::/", wasmtime.display(), folder.path().display());
+    check_under_socat(&socat, &command, folder.path());
+}
+
+#[test]
+fn the_command_wasmtime_runs_inetd_for_each_client_of_systemd() {
+    let (Some(wasmtime), Some(activate)) = (program("wasmtime"), program("systemd-socket-activate")) else { return };
+    let folder = folder();
+    let command = format!("{} run --dir {}::/", wasmtime.display(), folder.path().display());
+    check_under_systemd(&activate, &command, folder.path());
 }
 
 #[test]
@@ -141,6 +145,26 @@ fn check_a_little(address: SocketAddr) {
     self::ask(address, "GET", "/missing", "").is(404, b"404 Not Found\n");
     // What a host has taken from the guest is not lost when the guest ends before the client has read it.
     ask_slowly(address, "GET", "/film.mp4", "", Duration::from_secs(1)).is(200, &film);
+}
+
+/// Has socat start a command for each client, which runs the component for one client.
+fn check_under_socat(socat: &Path, command: &str, folder: &Path) {
+    // A colon ends the command otherwise.
+    let run = format!("{command} {}", component("multiclient-inetd").display()).replace(':', "\\:");
+    let mut socat = Command::new(socat);
+    socat.args(["-d", "-d", "TCP-LISTEN:0,bind=127.0.0.1,fork"]).arg(format!("EXEC:{run}"));
+    let server = Program::start(socat.env("FOLDER", folder).current_dir(HERE), "listening on");
+    check_a_little(address(&server.line));
+}
+
+/// The same by systemd, as for a unit with `Accept=yes`.
+fn check_under_systemd(activate: &Path, command: &str, folder: &Path) {
+    let mut activate = Command::new(activate);
+    activate.args(["--accept", "--inetd", "--listen"]).arg(format!("127.0.0.1:{}", free_port()));
+    activate.arg(format!("--setenv=FOLDER={}", folder.display())).arg("--setenv=PATH");
+    activate.args(command.split(' ')).arg(component("multiclient-inetd"));
+    let server = Program::start(activate.current_dir(HERE), "listening on");
+    check_a_little(address(&server.line));
 }
 
 /// Asks for everything that a host could get wrong.
