@@ -152,7 +152,8 @@ fn check_under_socat(socat: &Path, command: &str, folder: &Path) {
     // A colon ends the command otherwise.
     let run = format!("{command} {}", component("multiclient-inetd").display()).replace(':', "\\:");
     let mut socat = Command::new(socat);
-    socat.args(["-d", "-d", "TCP-LISTEN:0,bind=127.0.0.1,fork"]).arg(format!("EXEC:{run}"));
+    // By default it waits for half a second after the command has ended, and a slow client loses the rest.
+    socat.args(["-t", "60", "-d", "-d", "TCP-LISTEN:0,bind=127.0.0.1,fork"]).arg(format!("EXEC:{run}"));
     let server = Program::start(socat.env("FOLDER", folder).current_dir(HERE), "listening on");
     check_a_little(address(&server.line));
 }
