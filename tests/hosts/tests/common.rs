@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long anything may take that should happen at once. Only a test that fails waits so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,7 +28,12 @@ pub(crate) fn pattern(length: u32) -> Vec<u8> {
 
 pub(crate) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).expect("a file");
+    // A file that has just changed has a weak validator for a second, and another one after it.
+    let long_ago = SystemTime::now() - Duration::from_secs(3600);
+    let write = |name: &str, bytes: &[u8]| {
+        let mut file = fs::File::create(folder.path().join(name)).expect("a file");
+        file.write_all(bytes).and_then(|()| file.set_modified(long_ago)).expect("it can be written");
+    };
     write("film.mp4", &pattern(3_000_000));
     write("style.css", b"a { color: red }");
     write("style.css.gz", b"as if compressed");
