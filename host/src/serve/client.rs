@@ -28,7 +28,7 @@ use crate::limits::{FIRST_WORDS, LIST_TIME, OPEN_TIME, RESERVE_TIMEOUT, TURN_TIM
 use crate::protection::Protection;
 use crate::record::recording::Recording;
 use crate::sandbox::instance::{self, Place, Sandbox, Spent};
-use crate::sandbox::plan::{Plan, Step, Wait};
+use crate::sandbox::plan::{Plan, Wait};
 use crate::sandbox::slow_lane::SlowLane;
 use crate::socket::{Follows, Moved, Socket};
 use crate::sources::{Resolved, Source, View};
@@ -225,7 +225,7 @@ impl Connection {
 
     /// Tells the session what happened. All events reach the guest through here, so that a recording has
     /// them all.
-    fn advance(&mut self, event: &Event<'_>) -> Result<Plan, Ended> {
+    pub(super) fn advance(&mut self, event: &Event<'_>) -> Result<Plan, Ended> {
         let Some(sandbox) = &mut self.sandbox else {
             return Err(Ended::HostFault("an event for a session that is over".into()));
         };
@@ -485,30 +485,6 @@ impl Connection {
             _ = gone => Err(Ended::Disconnected),
             _ = stop.wait_for(|stop| *stop == Stop::Now) => Err(Ended::ShutDown),
             () = sleep_until(deadline) => Err(Ended::TimedOut(Timeout::Source)),
-        }
-    }
-
-    /// A connection ends while its guest waits for more of a source: has it report what was under way, as it would
-    /// for a client that has fallen too far behind. Nothing else of what it then wants is done. Gives why the
-    /// connection ends: for that reason still, unless the guest fails now.
-    fn left_in_the_middle(&mut self, offset: u64, ended: Ended) -> Ended {
-        let under_way = self.tally.bytes_out > self.exchange_from;
-        if !under_way || ended.is_guests_fault() || !self.client.shared.terms().settings.reports {
-            return ended;
-        }
-        self.broke_off = true;
-        let known = self.source.as_ref().map_or(0, |source| source.window().end);
-        let gone = known.max(offset.saturating_add(1));
-        match self.advance(&Event::Available(Window { start: gone, end: gone, is_final: true })) {
-            Ok(plan) => {
-                for step in &plan.steps {
-                    if let Step::Report(report) = step {
-                        self.report(report, false);
-                    }
-                }
-                ended
-            }
-            Err(failure) => failure,
         }
     }
 }

@@ -16,7 +16,7 @@ use super::pace::Pace;
 use super::shared::Stop;
 use super::silent::Holds;
 use super::wait::until;
-use crate::contract::{Remainder, Report, Span};
+use crate::contract::{Event, Remainder, Report, Span, Window};
 use crate::ended::{Breach, Ended, Limit, Timeout};
 use crate::journal::Exchange;
 use crate::limits::{
@@ -340,7 +340,31 @@ impl Connection {
         self.asking = None;
     }
 
-    pub(super) fn report(&mut self, report: &Report, complete: bool) {
+    /// A connection ends while its guest waits for more of a source: has it report what was under way, as it would
+    /// for a client that has fallen too far behind. Nothing else of what it then wants is done. Gives why the
+    /// connection ends: for that reason still, unless the guest fails now.
+    pub(super) fn left_in_the_middle(&mut self, offset: u64, ended: Ended) -> Ended {
+        let under_way = self.tally.bytes_out > self.exchange_from;
+        if !under_way || ended.is_guests_fault() || !self.client.shared.terms().settings.reports {
+            return ended;
+        }
+        self.broke_off = true;
+        let known = self.source.as_ref().map_or(0, |source| source.window().end);
+        let gone = known.max(offset.saturating_add(1));
+        match self.advance(&Event::Available(Window { start: gone, end: gone, is_final: true })) {
+            Ok(plan) => {
+                for step in &plan.steps {
+                    if let Step::Report(report) = step {
+                        self.report(report, false);
+                    }
+                }
+                ended
+            }
+            Err(failure) => failure,
+        }
+    }
+
+    fn report(&mut self, report: &Report, complete: bool) {
         self.tally.exchanges += 1;
         self.line.exchanged();
         let (memory_peak, cpu) = match &mut self.sandbox {
