@@ -12,7 +12,8 @@ const folder = await realpath(published);
 const CLIENTS = 1_000, RECEIVED_BYTES = 16_384, LINGER_MS = 1_000; // The limits.
 const TIMEOUT_MS = { idle: 60_000, partial: 10_000 }, STALL_MS = 60_000;
 const SETTINGS = {
-  dialect: 'standard', listing: false, pages: false, headers: [], maxExchanges: 10_000, reports: true, atCapacity: false,
+  dialect: 'standard', listing: false, pages: false, headers: [], maxExchanges: 10_000, reports: true, secure: false,
+  atCapacity: false,
 };
 const modules = {}; // Compiled once, instantiated for each client.
 const compile = async (name) => WebAssembly.compile(await readFile(join(dirname(transpiled), name)));

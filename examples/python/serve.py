@@ -15,7 +15,8 @@ _types.VariantLikeType._tagged = lambda self: True
 MEMORY, TICK_S, TICKS, STALL_S, LINGER_S = 8 << 20, 0.01, 10, 60, 1  # The limits of one client.
 TIMEOUT_S = {"idle": 60, "partial": 10}
 SETTINGS = Record(**{"dialect": "standard", "home": Variant("none"), "listing": False, "pages": False,
-                     "headers": [], "cors": Variant("none"), "max-exchanges": 10_000, "reports": True, "at-capacity": False})
+                     "headers": [], "cors": Variant("none"), "max-exchanges": 10_000, "reports": True,
+                     "secure": False, "at-capacity": False})
 config = Config()
 config.epoch_interruption = True  # A session that computes for TICKS ticks at once traps, and no other does.
 engine = Engine(config)

@@ -39,7 +39,7 @@ pub enum Dialect {
     Compat,
 }
 
-/// What the operator chose: the same for every client.
+/// What the operator chose, the same for every client, and how this client came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How to answer where there is a choice.
@@ -59,6 +59,8 @@ pub struct Settings {
     pub max_exchanges: u32,
     /// Whether the host wants `Report` actions.
     pub reports: bool,
+    /// Whether the client reached the server over TLS.
+    pub secure: bool,
     /// Whether the server is full and this session is only there to say so.
     pub at_capacity: bool,
 }
@@ -75,6 +77,7 @@ impl Default for Settings {
             cors: None,
             max_exchanges: u32::MAX,
             reports: false,
+            secure: false,
             at_capacity: false,
         }
     }

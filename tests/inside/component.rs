@@ -131,6 +131,7 @@ fn settings(compat: bool) -> native::Settings {
         cors: Some("*".into()),
         max_exchanges: 100,
         reports: true,
+        secure: true,
         at_capacity: false,
     }
 }
@@ -170,6 +171,7 @@ fn wire_settings(settings: &native::Settings) -> wire::Settings {
         cors: settings.cors.clone(),
         max_exchanges: settings.max_exchanges,
         reports: settings.reports,
+        secure: settings.secure,
         at_capacity: settings.at_capacity,
     }
 }

@@ -87,11 +87,12 @@ macro_rules! component {
                 a11: i32,
                 a12: i32,
                 a13: i32,
+                a14: i32,
             ) -> i32 {
                 // SAFETY: what comes from the canonical ABI is handed to the bindings as it is.
                 unsafe {
                     $crate::wire::_export_constructor_session_cabi::<Client>(
-                        a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13,
+                        a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14,
                     )
                 }
             }
@@ -205,6 +206,7 @@ impl From<wire::Settings> for contract::Settings {
             cors: settings.cors,
             max_exchanges: settings.max_exchanges,
             reports: settings.reports,
+            secure: settings.secure,
             at_capacity: settings.at_capacity,
         }
     }

@@ -75,7 +75,7 @@ pub(crate) fn response<'a>(site: Site<'a>, folder: Name, mut listing: Listing, r
         }
         Wanted::Playlist => {
             response.field("Content-Type", M3U[0].as_bytes());
-            Form::Playlist(Playlist::new(origin(request), &folder))
+            Form::Playlist(Playlist::new(origin(request, site.settings.secure), &folder))
         }
     };
     describe(&mut response, tag.as_deref(), site.now);

@@ -75,19 +75,22 @@ pub(crate) fn parameter<'a>(target: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// Scheme and authority of the requested URL (RFC 9110 section 7.1), such as `http://example.org`. None if
-/// the client did not send an authority. The scheme is that of the target, or what a proxy in front says; a
-/// client that forges it misleads only itself.
-pub(crate) fn origin(request: &Request) -> Option<Vec<u8>> {
+/// the client did not send an authority. The scheme is that of the target, what a proxy in front says, or that of
+/// the connection, in this order; a client that forges it misleads only itself.
+pub(crate) fn origin(request: &Request, secure: bool) -> Option<Vec<u8>> {
     let target = request.target();
     if !target.starts_with(b"/") {
         let (scheme, rest) = split_once(target, b':')?;
         let (authority, _) = split_authority(rest.strip_prefix(b"//")?);
         return Some([scheme, b"://", authority].concat());
     }
-    let is_https = |value: &[u8]| list(value).next().is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"));
     let mut fields = request.all_fields();
-    let https = fields.any(|(name, value)| name.eq_ignore_ascii_case(b"x-forwarded-proto") && is_https(value));
-    let scheme: &[u8] = if https { b"https://" } else { b"http://" };
+    let forwarded = fields.find(|(name, _)| name.eq_ignore_ascii_case(b"x-forwarded-proto"));
+    let is_https = match forwarded.and_then(|(_, value)| list(value).next()) {
+        Some(scheme) => scheme.eq_ignore_ascii_case(b"https"),
+        None => secure,
+    };
+    let scheme: &[u8] = if is_https { b"https://" } else { b"http://" };
     Some([scheme, request.field(FieldName::Host)?].concat())
 }
 
@@ -251,15 +254,19 @@ mod tests {
     #[test]
     fn an_origin_is_that_of_the_target_or_of_the_host_field() {
         #[track_caller]
-        fn check(header: &str, expected: Option<&str>) {
+        fn check_over(secure: bool, header: &str, expected: Option<&str>) {
             let request = Request::parse(format!("{header}\r\n\r\n").into_bytes()).expect("a request in order");
-            assert_eq!(origin(&request).as_deref(), expected.map(str::as_bytes), "{header}");
+            assert_eq!(origin(&request, secure).as_deref(), expected.map(str::as_bytes), "{header}");
         }
+        let check = |header, expected| check_over(false, header, expected);
         check("GET / HTTP/1.1\r\nHost: a:80", Some("http://a:80"));
         check("GET https://b/x?y HTTP/1.1\r\nHost: a", Some("https://b"));
         check("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https", Some("https://a"));
         check("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: gopher", Some("http://a"));
         check("GET / HTTP/1.0", None);
+        check_over(true, "GET / HTTP/1.1\r\nHost: a", Some("https://a"));
+        check_over(true, "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: http", Some("http://a"));
+        check_over(true, "GET http://b/x HTTP/1.1\r\nHost: a", Some("http://b"));
     }
 
     #[test]

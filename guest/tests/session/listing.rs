@@ -257,7 +257,7 @@ fn a_playlist_has_the_media_files_of_a_folder_with_urls_that_work_anywhere() {
     let files = ["a:b.mp4", "c d.opus", "e\nf.mkv", "g.txt", "h.m3u8", "i.m4s", "j.jpg"];
     let mut entries: Vec<Entry> = files.iter().map(|name| entry(name, false, 1)).collect();
     entries.push(entry("z.mp4", true, 0));
-    let host = host(entries);
+    let mut host = host(entries);
     let expected = |base: &str, first: &str| {
         format!(
             "#EXTM3U\n#EXTINF:-1,a:b.mp4\n{first}a:b.mp4\n#EXTINF:-1,c d.opus\n{base}c%20d.opus\n\
@@ -277,6 +277,9 @@ fn a_playlist_has_the_media_files_of_a_folder_with_urls_that_work_anywhere() {
     }
     let old = response_of(&host, "GET /sub/?m3u HTTP/1.0\r\n\r\n");
     assert_eq!(String::from_utf8_lossy(&old.body), expected("", "./"));
+    host.settings.secure = true;
+    let secure = response_of(&host, &get("/sub/?m3u", ""));
+    assert_eq!(String::from_utf8_lossy(&secure.body), expected("https://a/sub/", "https://a/sub/"));
 }
 
 #[test]

@@ -24,11 +24,11 @@ use crate::ended::{Ended, In};
 use crate::limits::{CAPSULE_FILE_BYTES, Limits};
 use crate::record::redact::{self, Words};
 use crate::sandbox::guest::Guest;
-use crate::sandbox::instance::{Form, Place, Sharing, Terms};
+use crate::sandbox::instance::{Arrival, Form, Place, Sharing, Terms};
 use crate::settings::Settings;
 
 /// The version of what a capsule looks like.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// One client's session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,7 @@ pub struct Capsule {
     pub(super) settings: Settings,
     /// The name of the only source.
     pub(super) home: Option<Text>,
+    pub(super) secure: bool,
     pub(super) at_capacity: bool,
     pub(super) limits: Limits,
     pub(super) turns: Vec<Turn>,
@@ -226,8 +227,9 @@ impl Capsule {
         Terms { guest, form, settings, home, budget, sharing: Sharing::Nothing, lacks: None }
     }
 
-    pub(crate) fn place(&self) -> Place {
-        if self.at_capacity { Place::Reserve } else { Place::Regular }
+    pub(crate) fn arrival(&self) -> Arrival {
+        let place = if self.at_capacity { Place::Reserve } else { Place::Regular };
+        Arrival { place, secure: self.secure }
     }
 
     /// Replaces secrets by filler.
@@ -350,6 +352,7 @@ mod tests {
             recording: Extent::Whole,
             settings: Settings::default(),
             home: None,
+            secure: false,
             at_capacity: false,
             limits: Limits::default(),
             turns,

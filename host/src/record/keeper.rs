@@ -20,7 +20,7 @@ use crate::journal::Journal;
 use crate::limits::{CAPSULE_PATIENCE, CAPSULES, CAPSULES_WAITING};
 use crate::record::capsule::{Capsule, Secrets};
 use crate::record::recording::Recording;
-use crate::sandbox::instance::{Place, Terms};
+use crate::sandbox::instance::{Arrival, Terms};
 use crate::sync::lock;
 
 /// Where capsules go, and which.
@@ -158,10 +158,10 @@ impl Keeper {
     }
 
     /// Begins to record a client. None: there will be no more capsules anyway.
-    pub(crate) fn record(&self, client: u64, place: Place, terms: &Arc<Terms>) -> Option<Box<Recording>> {
+    pub(crate) fn record(&self, client: u64, arrival: Arrival, terms: &Arc<Terms>) -> Option<Box<Recording>> {
         let waiting = self.queue.lock();
         let has_room = waiting.taken < self.at_most || waiting.there.contains(&client);
-        has_room.then(|| Box::new(Recording::new(client, place, terms)))
+        has_room.then(|| Box::new(Recording::new(client, arrival, terms)))
     }
 
     /// Takes the recording of a session that has ended, if it is one to be kept, and tells the journal when it is

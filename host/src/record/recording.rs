@@ -7,12 +7,12 @@ use crate::contract::Text;
 use crate::contract::{Action, Entry, Event, PACKAGE};
 use crate::ended::Ended;
 use crate::limits::CAPSULE_BYTES;
-use crate::sandbox::instance::{Place, Terms};
+use crate::sandbox::instance::{Arrival, Place, Terms};
 
 /// A session that is being recorded.
 pub(crate) struct Recording {
     client: u64,
-    place: Place,
+    arrival: Arrival,
     terms: Arc<Terms>,
     turns: Vec<Turn>,
     left: usize,
@@ -20,8 +20,15 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    pub(crate) fn new(client: u64, place: Place, terms: &Arc<Terms>) -> Self {
-        Self { client, place, terms: Arc::clone(terms), turns: Vec::new(), left: CAPSULE_BYTES, extent: Extent::Whole }
+    pub(crate) fn new(client: u64, arrival: Arrival, terms: &Arc<Terms>) -> Self {
+        Self {
+            client,
+            arrival,
+            terms: Arc::clone(terms),
+            turns: Vec::new(),
+            left: CAPSULE_BYTES,
+            extent: Extent::Whole,
+        }
     }
 
     /// Takes down what the guest is about to be told.
@@ -79,7 +86,8 @@ impl Recording {
             recording: self.extent,
             settings: settings.clone(),
             home: home.clone().map(Text),
-            at_capacity: self.place == Place::Reserve,
+            secure: self.arrival.secure,
+            at_capacity: self.arrival.place == Place::Reserve,
             limits: guest.limits().clone(),
             turns: self.turns,
         }
@@ -117,7 +125,8 @@ mod tests {
         let form = Form::Usual;
         let terms = Terms { guest, form, settings, home: None, budget, sharing: Sharing::Nothing, lacks: None };
         let terms = Arc::new(terms);
-        let mut recording = Recording::new(7, Place::Regular, &terms);
+        let arrival = Arrival { place: Place::Regular, secure: false };
+        let mut recording = Recording::new(7, arrival, &terms);
         let piece = vec![b'a'; 16 << 10];
         for now in 0..100 {
             recording.event(now, &Event::Received(piece.as_slice().into()));
@@ -129,7 +138,7 @@ mod tests {
         let text = capsule.to_text().expect("a capsule can be written");
         assert!(text.len() as u64 <= CAPSULE_FILE_BYTES);
 
-        let mut recording = Recording::new(7, Place::Regular, &terms);
+        let mut recording = Recording::new(7, arrival, &terms);
         recording.event(0, &Event::Received(b"a".as_slice().into()));
         recording.actions(&[Action::Send(vec![b'a'; CAPSULE_BYTES]), Action::Receive(Phase::Partial)]);
         recording.event(1, &Event::Finished);

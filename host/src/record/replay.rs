@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::contract::{Action, Event, Found, Report};
-use crate::record::capsule::{Answer, Capsule, End, Extent};
+use crate::record::capsule::{Answer, Capsule, End, Extent, Secrets};
 use crate::record::redact;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::instance::Sandbox;
@@ -20,6 +20,7 @@ pub struct Replay {
     actions: usize,
     ended: String,
     extent: Extent,
+    secrets: Secrets,
     /// The fingerprint of the guest that was recorded, if this is another.
     other_guest: Option<String>,
     divergence: Option<Divergence>,
@@ -50,13 +51,14 @@ impl Capsule {
             actions: self.turns.iter().map(|turn| turn.answer.count()).sum(),
             ended: self.ended.to_string(),
             extent: self.recording,
+            secrets: self.secrets,
             other_guest: (sha256 != self.guest_sha256()).then(|| self.guest_sha256().to_owned()),
             divergence: self.compare(guest).err(),
         }
     }
 
     fn compare(&self, guest: &Arc<Guest>) -> Result<(), Divergence> {
-        let started = Sandbox::start(&self.terms(guest), self.place(), &Arc::default());
+        let started = Sandbox::start(&self.terms(guest), self.arrival(), &Arc::default());
         let mut sandbox = match (started.map_err(|(ended, _)| ended), self.turns.is_empty()) {
             (Ok(sandbox), false) => sandbox,
             (Ok(_), true) => {
@@ -185,7 +187,7 @@ impl Divergence {
 
 impl fmt::Display for Replay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { client, events, actions, ended, extent, other_guest, divergence } = self;
+        let Self { client, events, actions, ended, extent, secrets, other_guest, divergence } = self;
         if let Some(sha256) = other_guest {
             writeln!(f, "another guest than recorded, which was {}", sha256.escape_debug())?;
         }
@@ -199,7 +201,14 @@ impl fmt::Display for Replay {
                 write!(f, "identical: client {client}, {events}, {actions}, {then} {ended}")
             }
             Some(Divergence { place, expected, came }) => {
-                write!(f, "differs: client {client}, {place}\n  expected  {expected}\n  came      {came}")
+                write!(f, "differs: client {client}, {place}\n  expected  {expected}\n  came      {came}")?;
+                match secrets {
+                    Secrets::Kept => Ok(()),
+                    Secrets::Redacted => f.write_str(
+                        "\nThis capsule is redacted: a guest that reads queries, passwords or cookies may differ. \
+                         --capsule-secrets keeps them.",
+                    ),
+                }
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::ended::Ended;
 use crate::limits::Limits;
 use crate::sandbox::guest::Guest;
 use crate::sandbox::imports::GuestError;
-use crate::sandbox::instance::{self, Form, Place, Sandbox, Sharing, Terms};
+use crate::sandbox::instance::{self, Arrival, Form, Place, Sandbox, Sharing, Terms};
 use crate::sandbox::plan::{Plan, Step, Wait};
 use crate::sandbox::slow_lane::SlowLane;
 use crate::settings::Settings;
@@ -54,7 +54,8 @@ impl Sessions {
     ///
     /// Panics when that fails.
     pub fn begin(&self) -> OneSession<'_> {
-        let sandbox = Sandbox::start(&self.terms, Place::Regular, &self.slow_lane);
+        let arrival = Arrival { place: Place::Regular, secure: false };
+        let sandbox = Sandbox::start(&self.terms, arrival, &self.slow_lane);
         let sandbox = sandbox.unwrap_or_else(|(ended, _)| panic!("the guest starts: {ended}"));
         OneSession { sessions: self, sandbox }
     }

@@ -72,7 +72,7 @@ pub(super) trait Heap {
 }
 
 /// What a session is made with, in numbers: the parameters of the constructor.
-pub(super) type LoweredSettings = (u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32);
+pub(super) type LoweredSettings = (u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32, u32);
 
 /// An event, in numbers: which it is, and what comes with it. Of the events that come with less the rest is 0.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -110,6 +110,7 @@ pub(super) fn lower_settings(
         cors.length,
         circumstances.max_exchanges,
         settings.reports.into(),
+        circumstances.secure.into(),
         circumstances.at_capacity.into(),
     ))
 }

@@ -54,6 +54,14 @@ pub(crate) enum Place {
     Reserve,
 }
 
+/// How a client has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) place: Place,
+    /// Over TLS.
+    pub(crate) secure: bool,
+}
+
 /// Whether each client gets an instance of its own.
 #[derive(Clone, Default)]
 #[non_exhaustive]
@@ -136,13 +144,13 @@ impl Held {
 
 impl Sandbox {
     /// Makes an instance and the session in it. Where that fails, what it took until then is returned too.
-    pub(crate) fn start(terms: &Terms, place: Place, slow_lane: &Arc<SlowLane>) -> Result<Self, (Ended, Spent)> {
+    pub(crate) fn start(terms: &Terms, arrival: Arrival, slow_lane: &Arc<SlowLane>) -> Result<Self, (Ended, Spent)> {
         let mut instance = match &terms.sharing {
-            Sharing::Nothing => Held::Own(Instance::new(terms, place, slow_lane)?),
+            Sharing::Nothing => Held::Own(Instance::new(terms, arrival.place, slow_lane)?),
             Sharing::Instance(shared) => {
                 let mut instance = lock(&shared.0);
                 if instance.is_none() {
-                    let mut first = Instance::new(terms, place, slow_lane)?;
+                    let mut first = Instance::new(terms, arrival.place, slow_lane)?;
                     // It holds the sessions of all that have come and gone.
                     allow_handles(&mut first.store, usize::MAX);
                     *instance = Some(first);
@@ -153,7 +161,7 @@ impl Sandbox {
         instance
             .with(|instance| {
                 let made = instance.last_cpu();
-                let session = instance.session(terms, place);
+                let session = instance.session(terms, arrival);
                 let cpu = made + instance.last_cpu();
                 match session {
                     Ok(session) => Ok((session, cpu)),
@@ -248,12 +256,13 @@ impl Instance {
         self.store.data().cpu.last
     }
 
-    fn session(&mut self, terms: &Terms, place: Place) -> Result<Session, Ended> {
+    fn session(&mut self, terms: &Terms, arrival: Arrival) -> Result<Session, Ended> {
         let Self { store, runs, compiled } = self;
         let circumstances = Circumstances {
             home: terms.home.as_deref(),
             max_exchanges: compiled.limits().max_exchanges,
-            at_capacity: place == Place::Reserve,
+            secure: arrival.secure,
+            at_capacity: arrival.place == Place::Reserve,
         };
         match runs {
             Runs::Core(core) => {

@@ -44,6 +44,7 @@ pub(super) fn with_event<T>(event: &Event<'_>, with: impl FnOnce(wit::Event<'_>)
 pub(super) struct Circumstances<'a> {
     pub(super) home: Option<&'a [u8]>,
     pub(super) max_exchanges: u32,
+    pub(super) secure: bool,
     pub(super) at_capacity: bool,
 }
 
@@ -63,6 +64,7 @@ pub(super) fn with_settings<T>(
         cors: settings.cors.as_deref(),
         max_exchanges: circumstances.max_exchanges,
         reports: settings.reports,
+        secure: circumstances.secure,
         at_capacity: circumstances.at_capacity,
     })
 }

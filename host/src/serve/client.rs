@@ -27,7 +27,7 @@ use crate::ended::{Breach, Closed, Ended, Limit, Timeout};
 use crate::limits::{FIRST_WORDS, LIST_TIME, OPEN_TIME, RESERVE_TIMEOUT, TURN_TIME};
 use crate::protection::Protection;
 use crate::record::recording::Recording;
-use crate::sandbox::instance::{self, Place, Sandbox, Spent};
+use crate::sandbox::instance::{self, Arrival, Place, Sandbox, Spent};
 use crate::sandbox::plan::{Plan, Wait};
 use crate::sandbox::slow_lane::SlowLane;
 use crate::socket::{Follows, Moved, Socket};
@@ -368,12 +368,13 @@ impl Connection {
             self.exchange_since = Instant::now();
         }
         if self.sandbox.is_none() {
-            let Client { number, admission, shared, slow_lane, .. } = &self.client;
+            let Client { number, admission, socket, shared, slow_lane, .. } = &self.client;
             let terms = shared.terms();
             // Where little memory is left, the client is told so while there is enough for that.
             let place = if shared.budget.is_short() { Place::Reserve } else { admission.place() };
-            self.recording = shared.record(*number, place, &terms);
-            let started = Sandbox::start(&terms, place, slow_lane);
+            let arrival = Arrival { place, secure: socket.is_secure() };
+            self.recording = shared.record(*number, arrival, &terms);
+            let started = Sandbox::start(&terms, arrival, slow_lane);
             self.sandbox = Some(started.map_err(|(ended, spent)| {
                 self.tally.spent = spent;
                 ended

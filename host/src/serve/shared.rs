@@ -13,7 +13,7 @@ use crate::protection::Protection;
 use crate::record::keeper::Keeper;
 use crate::record::recording::Recording;
 use crate::sandbox::guest::Guest;
-use crate::sandbox::instance::{Place, Terms};
+use crate::sandbox::instance::{Arrival, Terms};
 use crate::serve::admission::Admissions;
 use crate::serve::roster::Roster;
 use crate::sources::Sources;
@@ -89,8 +89,8 @@ impl Shared {
     }
 
     /// Begins to record a client, where clients are recorded.
-    pub(crate) fn record(&self, client: u64, place: Place, terms: &Arc<Terms>) -> Option<Box<Recording>> {
-        self.keeper.as_ref()?.record(client, place, terms)
+    pub(crate) fn record(&self, client: u64, arrival: Arrival, terms: &Arc<Terms>) -> Option<Box<Recording>> {
+        self.keeper.as_ref()?.record(client, arrival, terms)
     }
 
     /// Waits until the capsules of clients that are gone are written, but not for ever.

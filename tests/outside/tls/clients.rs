@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use rustls::client::Resumption;
 use rustls::{ClientConnection, HandshakeKind, version};
 use support::live::{Producer, joined_at, packets};
-use support::{Folder, Server, eventually, multiclient, noise, same, text};
+use support::{Connection, Folder, Server, eventually, multiclient, noise, same, text};
 
 use super::client::{Secure, VERSIONS, connect, hello, speaking, trusting};
 use super::{certificate, run, serve};
@@ -186,6 +186,19 @@ fn a_unix_socket_speaks_tls_where_it_is_told_to() {
     client.read_to_string(&mut response).expect("the response ends in good order");
     assert!(response.ends_with("\r\n\r\nfilm"), "{response}");
     server.wait_for_line("GET /film.mp4 200");
+}
+
+#[test]
+fn a_playlist_has_the_scheme_of_the_connection_that_asks_for_it() {
+    let folder = Folder::new();
+    folder.file("film.mp4", "film");
+    let socket = folder.at("m.sock");
+    let listen = format!("unix:{}", text(&socket));
+    let tls = serve(folder.path(), &["--list", "--listen", &listen]);
+    let (_, playlist) = tls.connect().get("/?m3u");
+    assert_eq!(String::from_utf8_lossy(&playlist), "#EXTM3U\n#EXTINF:-1,film.mp4\nhttps://localhost/film.mp4\n");
+    let playlist = Connection::to_unix(&socket).get("/?m3u");
+    assert_eq!(playlist.text(), "#EXTM3U\n#EXTINF:-1,film.mp4\nhttp://test/film.mp4\n");
 }
 
 #[test]

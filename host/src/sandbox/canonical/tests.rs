@@ -133,7 +133,7 @@ fn parameters_are_those_of_the_contract() {
         WasmType::F32 | WasmType::F64 => panic!("the contract has no floats"),
     };
     let long = |name: &str| contract.parameters(name).iter().map(is_long).collect::<Vec<_>>();
-    assert_eq!(long("[constructor]session"), [false; 14]);
+    assert_eq!(long("[constructor]session"), [false; 15]);
     let payload = [true, true, true, true, false, false, true, false, false, false, false, false];
     assert_eq!(long("[method]session.advance"), [&[false, true, false][..], &payload].concat());
 }

@@ -12,7 +12,7 @@ use crate::contract::{Action, Event};
 use crate::ended::Ended;
 use crate::limits::Limits;
 use crate::sandbox::guest::Guest;
-use crate::sandbox::instance::{Form, Place, Sandbox, Sharing, Terms};
+use crate::sandbox::instance::{Arrival, Form, Place, Sandbox, Sharing, Terms};
 use crate::settings::Settings;
 
 /// A guest in both forms.
@@ -43,7 +43,9 @@ impl Both {
 
     /// Makes a session in each, or tells how both failed.
     fn start(&self) -> Result<Sessions, Ended> {
-        let start = |terms| Sandbox::start(terms, Place::Regular, &Arc::default()).map_err(|(ended, _)| ended);
+        // In neither form the default of a number.
+        let arrival = Arrival { place: Place::Regular, secure: true };
+        let start = |terms| Sandbox::start(terms, arrival, &Arc::default()).map_err(|(ended, _)| ended);
         match (start(&self.core), start(&self.component)) {
             (Ok(core), Ok(component)) => Ok(Sessions { core, component }),
             (core, component) => {
