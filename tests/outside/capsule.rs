@@ -413,6 +413,24 @@ fn secrets_are_kept_with_capsule_secrets() {
     }
 }
 
+#[test]
+fn a_replay_that_differs_says_that_redaction_may_be_the_reason() {
+    for (flags, replays) in [(&["--record", "--list"][..], false), (&["--record", "--list", "--capsule-secrets"], true)]
+    {
+        let scene = Scene::new(flags);
+        scene.server.connect().get("/sub/?m3u").is(200, b"#EXTM3U\n");
+        let (folder, _) = scene.stop();
+        let path = folder.at("capsules/1.capsule");
+        if replays {
+            check_identical(&path, &[]);
+        } else {
+            let (code, said) = replay(&path, &[]);
+            assert_eq!(code, Some(1), "{said}");
+            assert!(said.contains("--capsule-secrets keeps them"), "{said}");
+        }
+    }
+}
+
 fn send_all(scene: &Scene) {
     for (sent, ..) in SECRETS {
         let mut connection = scene.server.connect();

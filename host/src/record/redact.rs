@@ -11,7 +11,7 @@
 //!   it may be too much that is hidden, and not too little. The rest of a body stays as it is.
 //! - Filler is as long as what it stands for, and to a guest it is the same kind of thing: a letter for a
 //!   letter, an escape for an escape, a character for a character. So a life with filler in it goes as it
-//!   went without.
+//!   went without, unless the guest does something because of what was secret, such as `?m3u`.
 //! - Filler stays what it is: to hide twice is to hide once.
 //! - A secret that a guest repeats is hidden there too, as far as it can be recognised: where it stands as
 //!   it came in, whole or in words of at least [`WORD`] bytes. One that a guest has turned into something
