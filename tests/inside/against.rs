@@ -385,6 +385,19 @@ fn progress_stays_in_one_line_of_a_terminal_with_80_columns() {
 }
 
 #[test]
+fn what_leaves_the_process_group_is_ended_with_the_control_group() {
+    let _turn = alone();
+    let Some(group) = ControlGroup::new(Limited::Threads(2_000)) else { return };
+    let Some(command) = broken("none") else { return };
+    let procs = group.folder().join("cgroup.procs");
+    let start = format!("echo $$ > '{}'; setsid sleep 1000 & {command}", text(&procs));
+    let output = isolate(&["--json", "--only", "data", "--start", &start, "--cgroup", text(group.folder())]);
+    assert_eq!(verdicts(&output), [("data".to_owned(), "held".to_owned())]);
+    let left = fs::read_to_string(&procs).expect("it is there until it is dropped");
+    assert_eq!(left, "", "processes that the server has left behind");
+}
+
+#[test]
 fn a_control_group_shows_what_is_left() {
     let _turn = alone();
     let folder = Folder::new();

@@ -60,7 +60,7 @@ pub(crate) struct AgainstFlags {
     /// Start another server with this command of `sh`, and test it
     ///
     /// `{port}` becomes a free port and `{root}` a folder with a file `film.mp4`. The command must stay until the
-    /// server ends. Everything it starts is ended with it.
+    /// server ends. Everything in its process group is ended with it (and see `--cgroup`).
     #[arg(long, value_name = "COMMAND", group = "other-server", conflicts_with_all = ["source", "guest", "against"])]
     pub(crate) start: Option<String>,
 
@@ -83,6 +83,8 @@ pub(crate) struct AgainstFlags {
     pub(crate) pid: Option<u32>,
 
     /// Look at the descriptors, threads and memory of the server's control group
+    ///
+    /// If it is empty when `--start` starts the server, everything in it is ended with the server.
     #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath, requires = "other-server")]
     pub(crate) cgroup: Option<PathBuf>,
 

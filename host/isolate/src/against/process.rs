@@ -110,7 +110,8 @@ fn tree(root: u32, all: Vec<Stat>) -> Vec<Stat> {
     all.into_iter().filter(|process| known.contains(&process.id)).collect()
 }
 
-fn members(folder: &Path) -> Vec<u32> {
+/// The processes of a control group, and of those in it.
+pub(crate) fn members(folder: &Path) -> Vec<u32> {
     let own = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
     let mut members: Vec<u32> = own.lines().filter_map(|line| line.parse().ok()).collect();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

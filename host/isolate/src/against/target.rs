@@ -1,7 +1,8 @@
 //! A server that is tried, and the process of one that is started for it.
 //!
 //! Rule: nothing that was started here outlives this program, however it ends. A guardian beside each server waits
-//! for the end of a pipe, which comes with the end of this process, and ends the server's process group.
+//! for the end of a pipe, which comes with the end of this process, and ends the server's process group, and its
+//! control group, if it has one to itself.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -12,11 +13,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 
 use super::fetch::fetch;
 use super::place::Place;
-use super::process::Watched;
+use super::process::{Watched, members};
 
 /// A server to try: where it is, or how it is started, and what its handlers do on request.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +31,8 @@ pub struct Target {
     pub url: String,
     /// A process of it. Its descendants are looked at, too.
     pub pid: Option<u32>,
-    /// The control group that it runs in.
+    /// The control group that it runs in. If nothing does when the server is started, it is the server's own: all that
+    /// runs in it later is ended with the server.
     pub cgroup: Option<PathBuf>,
     /// Requests that make its handlers fail.
     pub triggers: Triggers,
@@ -68,6 +70,8 @@ pub(crate) struct Running {
 struct Process {
     child: Child,
     guardian: Child,
+    /// The control group that nothing but this server runs in.
+    own: Option<PathBuf>,
     log: PathBuf,
 }
 
@@ -82,7 +86,7 @@ impl Target {
         let fill = |text: &str| text.replace("{port}", &port).replace("{root}", &root);
         let url = if self.url.is_empty() { format!("http://127.0.0.1:{{port}}/{MADE}") } else { self.url.clone() };
         let place = Place::parse(&fill(&url), mine)?;
-        let process = Process::start(&fill(command), ground)?;
+        let process = Process::start(&fill(command), ground, self.cgroup.as_deref())?;
         let mut running = Running { place, process: Some(process) };
         running.wait_until_ready()?;
         Ok(running)
@@ -151,7 +155,8 @@ fn free_port() -> Result<u16, String> {
 }
 
 impl Process {
-    fn start(command: &str, ground: &Path) -> Result<Self, String> {
+    fn start(command: &str, ground: &Path, cgroup: Option<&Path>) -> Result<Self, String> {
+        let own = cgroup.filter(|group| members(group).is_empty()).map(Path::to_owned);
         let text = |error: std::io::Error| format!("the command cannot be started: {error}");
         let log = ground.join("log");
         let output = File::create(&log).map_err(text)?;
@@ -159,12 +164,12 @@ impl Process {
         let mut gate = shell("read -r go || exit; exec sh -c \"$1\" </dev/null");
         gate.args(["target", command]).stdin(Stdio::piped());
         let mut child = gate.stdout(output.try_clone().map_err(text)?).stderr(output).spawn().map_err(text)?;
-        let guarded = guard(child.id(), ground);
+        let guarded = guard(child.id(), ground, own.as_deref());
         let go = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(b"go\n"));
         match guarded.and_then(|guardian| go.map(|()| guardian)) {
-            Ok(guardian) => Ok(Self { child, guardian, log }),
+            Ok(guardian) => Ok(Self { child, guardian, own, log }),
             Err(error) => {
-                end(child.id(), Signal::KILL);
+                end(child.id(), None, Signal::KILL);
                 let _ = child.wait();
                 Err(text(error))
             }
@@ -186,14 +191,20 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let group = self.child.id();
-        end(group, Signal::TERM);
+        let (group, own) = (self.child.id(), self.own.as_deref());
+        end(group, own, Signal::TERM);
         let began = Instant::now();
-        while began.elapsed() < END && is_there(&mut self.child, group) {
+        while began.elapsed() < END && is_there(&mut self.child, group, own) {
             thread::sleep(Duration::from_millis(10));
         }
-        end(group, Signal::KILL);
+        end(group, own, Signal::KILL);
         let _ = self.child.wait();
+        // What was started while the others were ended.
+        let began = Instant::now();
+        while began.elapsed() < END && is_there(&mut self.child, group, own) {
+            end(group, own, Signal::KILL);
+            thread::sleep(Duration::from_millis(10));
+        }
         // A guardian that has nothing left to do ends by itself.
         if let Some(mut pipe) = self.guardian.stdin.take() {
             let _ = pipe.write_all(b"done\n");
@@ -209,27 +220,41 @@ fn shell(script: &str) -> Command {
     command
 }
 
-fn guard(group: u32, ground: &Path) -> std::io::Result<Child> {
-    // In a group of its own: Ctrl-C at the terminal must not end it before it has done its work.
-    let script = "read word; [ \"$word\" = done ] || { kill -s KILL -- \"-$1\"; rm -rf -- \"$2\"; }";
-    let mut command = shell(script);
-    command.args(["guardian", &group.to_string()]).arg(ground);
+fn guard(group: u32, ground: &Path, own: Option<&Path>) -> std::io::Result<Child> {
+    // A control group is emptied again and again, because what is in it may start more.
+    const SCRIPT: &str = r#"read word
+        [ "$word" != done ] || exit 0
+        kill -s KILL -- "-$1"
+        for try in 1 2 3 4 5 6 7 8 9; do
+            [ -n "$3" ] && left=$(find "$3" -name cgroup.procs -exec cat {} +) && [ -n "$left" ] || break
+            kill -s KILL $left
+            sleep 0.1
+        done
+        rm -rf -- "$2""#;
+    // In a process group of its own: Ctrl-C at the terminal must not end it before it has done its work.
+    let mut command = shell(SCRIPT);
+    command.args(["guardian", &group.to_string()]).arg(ground).args(own);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
 }
 
-fn group_of(id: u32) -> Option<Pid> {
+fn id_of(id: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(id).ok()?)
 }
 
-fn end(group: u32, signal: Signal) {
-    if let Some(group) = group_of(group) {
-        // Where nobody is left there is nobody to end.
+/// Sends a signal to a process group, and to all of a control group.
+fn end(group: u32, own: Option<&Path>, signal: Signal) {
+    // Where nobody is left there is nobody to end.
+    if let Some(group) = id_of(group) {
         let _ = kill_process_group(group, signal);
+    }
+    for process in own.map(members).unwrap_or_default().into_iter().filter_map(id_of) {
+        let _ = kill_process(process, signal);
     }
 }
 
-fn is_there(child: &mut Child, group: u32) -> bool {
+fn is_there(child: &mut Child, group: u32, own: Option<&Path>) -> bool {
     // The leader has to be collected before its group can be empty.
     let _ = child.try_wait();
-    group_of(group).is_some_and(|group| test_kill_process_group(group).is_ok())
+    id_of(group).is_some_and(|group| test_kill_process_group(group).is_ok())
+        || own.is_some_and(|own| !members(own).is_empty())
 }
