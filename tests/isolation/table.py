@@ -134,7 +134,8 @@ def hosts(work, attacker):
     for name, switches in [
         ("jco serve", ""),
         ("jco serve, instances", "--isolate-requests instance"),
-        ("jco serve, workers", "--isolate-requests worker"),
+        # Each worker serves one request. The usual 50, made anew after each, leave a small machine no time.
+        ("jco serve, workers", "--isolate-requests worker --isolate-worker-pool-size 4"),
     ]:
         # What it makes of the component goes with the files of the run.
         start = f"FOLDER={{root}} exec {jco} serve {handlers['wasi-http']} --host 127.0.0.1 --port {{port}}"
