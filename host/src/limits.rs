@@ -531,6 +531,10 @@ pub(crate) const STREAM_END: Duration = Duration::from_secs(1);
 /// reset. Most have it within a round trip.
 pub(crate) const BREAK_OFF: Duration = Duration::from_millis(500);
 
+/// Events that a session gets once its client has left, to report what was under way. The built-in guest needs one
+/// for each 32 KiB that it has yet to write of a portion, some 30 with the longest names.
+pub(crate) const LAST_EVENTS: usize = 64;
+
 /// How often that is looked at: the kernel tells nobody.
 pub(crate) const BREAK_OFF_LOOK: Duration = Duration::from_millis(10);
 

@@ -197,19 +197,20 @@ impl Connection {
                 Wait::Close(_) if self.pace.is_none() => Follows::More,
                 _ => Follows::Nothing,
             };
-            let carried_out = self.carry_out(&mut plan.steps, last).await;
-            if let (Err(ended), Wait::Past(offset)) = (&carried_out, &plan.wait) {
-                return Err(self.left_in_the_middle(*offset, ended.clone()));
+            if let Err(ended) = self.carry_out(&mut plan.steps, last).await {
+                return Err(self.left_in_the_middle(plan.wait, ended));
             }
-            carried_out?;
             self.hold(plan.wait.bytes())?;
             plan = match plan.wait {
                 Wait::Receive(phase) => self.receive(phase).await?,
                 Wait::Open(name) => self.open(&name).await?,
-                Wait::List(portion) => self.list(portion).await?,
+                Wait::List(portion) => match self.list(portion.clone()).await {
+                    Ok(plan) => plan,
+                    Err(ended) => return Err(self.left_in_the_middle(Wait::List(portion), ended)),
+                },
                 Wait::Past(offset) => match self.past(offset).await {
                     Ok(window) => self.advance(&Event::Available(window))?,
-                    Err(ended) => return Err(self.left_in_the_middle(offset, ended)),
+                    Err(ended) => return Err(self.left_in_the_middle(Wait::Past(offset), ended)),
                 },
                 Wait::Proceed => {
                     self.worked(TURN_TIME);

@@ -16,15 +16,15 @@ use super::pace::Pace;
 use super::shared::Stop;
 use super::silent::Holds;
 use super::wait::until;
-use crate::contract::{Event, Remainder, Report, Span, Window};
+use crate::contract::{Event, Refusal, Remainder, Report, Span, Window};
 use crate::ended::{Breach, Ended, Limit, Timeout};
 use crate::journal::Exchange;
 use crate::limits::{
-    BREAK_OFF, BREAK_OFF_LOOK, LINGER, LINGER_PAUSE, LINGER_RATE, PAGE_BYTES, PASS_BYTES, RECEIVED_BYTES,
+    BREAK_OFF, BREAK_OFF_LOOK, LAST_EVENTS, LINGER, LINGER_PAUSE, LINGER_RATE, PAGE_BYTES, PASS_BYTES, RECEIVED_BYTES,
     SMALL_PASS_BYTES, TLS_RECORD_BYTES, TLS_RECORDS,
 };
 use crate::protection::Protection;
-use crate::sandbox::plan::Step;
+use crate::sandbox::plan::{Step, Wait};
 use crate::socket::{Follows, Moved, Socket};
 use crate::sources::{Lost, Source, View};
 
@@ -340,28 +340,39 @@ impl Connection {
         self.asking = None;
     }
 
-    /// A connection ends while its guest waits for more of a source: has it report what was under way, as it would
-    /// for a client that has fallen too far behind. Nothing else of what it then wants is done. Gives why the
-    /// connection ends: for that reason still, unless the guest fails now.
-    pub(super) fn left_in_the_middle(&mut self, offset: u64, ended: Ended) -> Ended {
+    /// A connection ends while its guest waits for more of a source or of a folder: has it report what was under way,
+    /// as it would for a client that has fallen too far behind, or for a folder that cannot be read on. Nothing else
+    /// of what it then wants is done. Gives why the connection ends: for that reason still, unless the guest fails now.
+    pub(super) fn left_in_the_middle(&mut self, mut wait: Wait, ended: Ended) -> Ended {
         let under_way = self.tally.bytes_out > self.exchange_from;
         if !under_way || ended.is_guests_fault() || !self.client.shared.terms().settings.reports {
             return ended;
         }
         self.broke_off = true;
-        let known = self.source.as_ref().map_or(0, |source| source.window().end);
-        let gone = known.max(offset.saturating_add(1));
-        match self.advance(&Event::Available(Window { start: gone, end: gone, is_final: true })) {
-            Ok(plan) => {
-                for step in &plan.steps {
-                    if let Step::Report(report) = step {
-                        self.report(report, false);
-                    }
+        for _ in 0..LAST_EVENTS {
+            let event = match wait {
+                Wait::Past(offset) => {
+                    let known = self.source.as_ref().map_or(0, |source| source.window().end);
+                    let gone = known.max(offset.saturating_add(1));
+                    Event::Available(Window { start: gone, end: gone, is_final: true })
                 }
-                ended
+                Wait::List(_) => Event::Listed(Err(Refusal::Failed)),
+                // It has the rest of a portion to write.
+                Wait::Proceed => Event::Proceeded,
+                Wait::Receive(_) | Wait::Open(_) | Wait::Close(_) => break,
+            };
+            let plan = match self.advance(&event) {
+                Ok(plan) => plan,
+                Err(failure) => return failure,
+            };
+            for step in &plan.steps {
+                if let Step::Report(report) = step {
+                    self.report(report, false);
+                }
             }
-            Err(failure) => failure,
+            wait = plan.wait;
         }
+        ended
     }
 
     fn report(&mut self, report: &Report, complete: bool) {

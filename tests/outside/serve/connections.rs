@@ -1,6 +1,6 @@
 //! Connections that carry several requests, and what the log says of them.
 
-use support::{Folder, Server, eventually, noise};
+use support::{Connection, Folder, Server, eventually, noise};
 
 // ---- connections
 
@@ -53,6 +53,23 @@ fn a_request_may_come_byte_by_byte() {
             connection.send([*byte]);
         }
         connection.response().is(206, b"lp");
+    }
+}
+
+#[test]
+fn who_leaves_in_the_middle_of_a_long_listing_has_a_line() {
+    let folder = Folder::new();
+    for number in 0..3_000 {
+        folder.file(&format!("{number:0>200}.mp4"), "");
+    }
+    for (target, fields) in [("/", &[][..]), ("/?x", &["Accept: application/json"])] {
+        let server = Server::start(folder.path(), &["--list"]);
+        let mut connection = Connection::with_small_buffer(server.address());
+        connection.send_request("GET", target, fields);
+        assert_eq!(connection.header_section().status, 200);
+        connection.reset();
+        let line = server.wait_for_line(&format!("GET {target} 200"));
+        assert!(line.contains("cut short"), "{line}");
     }
 }
 
