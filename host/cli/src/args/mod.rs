@@ -249,6 +249,7 @@ pub(crate) fn paragraph(arg: &clap::Arg) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::values::Bound;
 
     fn lines_of(help: Help) -> Vec<String> {
         let mut command = command(help).term_width(80);
