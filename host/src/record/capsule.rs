@@ -384,7 +384,7 @@ mod tests {
         let sound = capsule(Vec::new()).to_text().expect("a capsule can be written");
         for (from, to, why) in [
             ("{", "", "not a valid capsule"),
-            ("\"format\": 1", "\"format\": 2", "format 2"),
+            ("\"format\": 2", "\"format\": 3", "format 3"),
             ("session@0.1.0", "session@0.2.0", "session@0.2.0"),
             ("\"client\"", "\"viewer\"", "viewer"),
         ] {

@@ -267,7 +267,7 @@ fn every_setting_and_event_arrives_in_both_forms() {
     let keep = |at: u32, index: u8, long: bool| {
         [&constant(at + 8 * u32::from(index))[..], &[0x20, index, if long { 0x37 } else { 0x36 }, 2, 0]].concat()
     };
-    let constructor = (0..14).map(|index| keep(KEPT, index, false));
+    let constructor = (0..15).map(|index| keep(KEPT, index, false));
     let constructor = constructor.chain([vec![0x41, 8, 0x10, 0]]).collect::<Vec<_>>().concat();
     let keep_words = (0..15).map(|index| keep(KEPT + 256, index, matches!(index, 1 | 3..=6 | 9)));
     let say = [(64, 72), (68, 1), (72, 3), (80, HEAP), (84, KEPT + 512 - HEAP)];

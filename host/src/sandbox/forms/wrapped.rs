@@ -55,7 +55,7 @@ impl Bodies<'_> {
             kind(&[I32], &[I32]),
             kind(&[I32], &[]),
             kind(&[I32; 4], &[I32]),
-            kind(&[I32; 14], &[I32]),
+            kind(&[I32; 15], &[I32]),
             kind(&[I32, I64, I32, I64, I64, I64, I64, I32, I32, I64, I32, I32, I32, I32, I32], &[I32]),
         ];
         let handles = text(b"[export]multiclient:session/handler@0.1.0");
