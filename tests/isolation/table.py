@@ -141,9 +141,15 @@ def hosts(work, attacker):
         start = f"FOLDER={{root}} exec {jco} serve {handlers['wasi-http']} --host 127.0.0.1 --port {{port}}"
         start += f" --jco-dir {{root}}/../jco --jco-import {HOSTS}/folder.mjs {switches}"
         yield name, jco.exists() and {"start": start.strip()} | triggers
-    for world, options in [("wasi-http", "cli"), ("wasi-http-0.3", "cli,p3 -W component-model-async")]:
+    third = "cli,p3 -W component-model-async"
+    for name, world, options in [
+        ("wasmtime serve, wasi-http", "wasi-http", "cli"),
+        ("wasmtime serve, wasi-http-0.3", "wasi-http-0.3", third),
+        # By default it gives an instance of 0.3 up to 128 requests, 16 at a time.
+        ("wasmtime serve, no reuse", "wasi-http-0.3", f"{third} --max-instance-reuse-count 1"),
+    ]:
         start = f"exec wasmtime serve -S {options} --dir {{root}}::/ --addr 127.0.0.1:{{port}} {handlers[world]}"
-        yield f"wasmtime serve, {world}", find("wasmtime") and {"start": start} | triggers
+        yield name, find("wasmtime") and {"start": start} | triggers
     host = HOSTS / "target/release/multiclient-hosts"
     for name, version, world, switches in [
         # wasmtime's crates in a small server, which makes a new instance for each request.
