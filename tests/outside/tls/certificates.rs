@@ -3,9 +3,12 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
+use multiclient_isolate::FAULTY;
 use rustix::process::Signal;
-use support::{Folder, Server, SetOnDrop, multiclient, text};
+use support::{Folder, Server, SetOnDrop, eventually, multiclient, text};
 
 use super::client::{Secure, trusting};
 use super::{Certificate, certificate, serve};
@@ -63,19 +66,42 @@ fn sighup_reads_certificates_again_and_keeps_the_old_ones_where_the_new_are_bad(
     assert_eq!(open.get("/a").1, b"first");
 }
 
+/// Lays a certificate out as Kubernetes does a secret: files are links into a folder that is a link itself.
+fn lay(folder: &Folder, version: &str) -> Certificate {
+    folder.folder(version);
+    let made = certificate(folder, &format!("{version}/tls"), &["localhost"]);
+    let _ = fs::remove_file(folder.at("..new"));
+    symlink(version, folder.at("..new")).expect("a link can be made");
+    fs::rename(folder.at("..new"), folder.at("..data")).expect("a link can be renamed");
+    made
+}
+
+#[test]
+fn a_certificate_that_changes_while_the_server_starts_is_noticed() {
+    let folder = Folder::new();
+    lay(&folder, "..2026_01");
+    symlink("..data/tls.pem", folder.at("tls.pem")).expect("a link can be made");
+    symlink("..data/tls.key", folder.at("tls.key")).expect("a link can be made");
+    let files = [folder.at("tls.pem"), folder.at("tls.key")];
+    // A guest that has to be compiled first: the start takes a while.
+    let served = Folder::new();
+    let guest = served.file("guest.wasm", FAULTY);
+    let flags = ["--cert", text(&files[0]), "--key", text(&files[1]), "--watch", "--guest", text(&guest)];
+    thread::scope(|scope| {
+        let swapped = scope.spawn(|| {
+            thread::sleep(Duration::from_millis(300));
+            lay(&folder, "..2026_02")
+        });
+        let server = Server::start_at(served.path(), "https://127.0.0.1:0", &flags);
+        let new = swapped.join().expect("it is swapped");
+        eventually("the new certificate is shown", || shows(&server, &new, "localhost"));
+    });
+}
+
 #[test]
 fn a_folder_that_is_swapped_by_its_link_is_watched() {
     let folder = Folder::new();
-    // As Kubernetes lays out a secret: files are links into a folder that is a link itself.
-    let lay = |version: &str| {
-        folder.folder(version);
-        let made = certificate(&folder, &format!("{version}/tls"), &["localhost"]);
-        let _ = fs::remove_file(folder.at("..new"));
-        symlink(version, folder.at("..new")).expect("a link can be made");
-        fs::rename(folder.at("..new"), folder.at("..data")).expect("a link can be renamed");
-        made
-    };
-    let old = lay("..2026_01");
+    let old = lay(&folder, "..2026_01");
     symlink("..data/tls.pem", folder.at("tls.pem")).expect("a link can be made");
     symlink("..data/tls.key", folder.at("tls.key")).expect("a link can be made");
     let files = [folder.at("tls.pem"), folder.at("tls.key")];
@@ -83,7 +109,7 @@ fn a_folder_that_is_swapped_by_its_link_is_watched() {
     let served = Folder::new();
     let server = Server::start_at(served.path(), "https://127.0.0.1:0", &flags);
     assert!(shows(&server, &old, "localhost"));
-    let new = lay("..2026_02");
+    let new = lay(&folder, "..2026_02");
     server.wait_for_line("certificates read again");
     assert!(shows(&server, &new, "localhost"));
 }
@@ -142,7 +168,7 @@ fn reloading_under_load_fails_nobody() {
     let tls = serve(folder.path(), &[]);
     let (server, config) = (&tls.server, trusting(&tls.certificate.der));
     let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let _over = SetOnDrop(&over);
         let clients: Vec<_> = (0..4)
             .map(|_| {

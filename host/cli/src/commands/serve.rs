@@ -49,10 +49,10 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     // What only root may do is done by now, but for these two.
     let _pid_file = flags.operation.pid_file.as_deref().map(PidFile::write).transpose()?;
     let log = LogTarget::open(flags)?;
-    let tls = certificates::open(flags, &listeners)?;
+    let certificates = Reloading::open(flags, &listeners)?;
     note_exposed_keys(flags);
     let manners = certificates::of_tcp(&listeners);
-    let listeners = certificates::listeners(listeners, tls.as_ref());
+    let listeners = certificates::listeners(listeners, certificates.tls.as_ref());
     let manager = manager(flags);
     if let Some(account) = &flags.operation.user {
         account.assume()?;
@@ -67,7 +67,7 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     let Some(loaded) = opened.load(flags, limits, &log, (&wake, &signals))? else { return Ok(ExitCode::SUCCESS) };
     let Started { server, introduction, limits, watched } = loaded.start(flags, listeners, &log, admin.as_ref())?;
     let admin = admin.map(|admin| admin.start(&server, &limits)).transpose()?;
-    let introduction = introduction.reached_at(&server, flags, &manners).with_tls(flags, tls.as_ref());
+    let introduction = introduction.reached_at(&server, flags, &manners).with_tls(flags, certificates.tls.as_ref());
     let introduction = introduction.shown_at(admin.as_ref().map_or_else(Vec::new, admin::Serving::places));
     let walls = walls.raise_calls().map_err(|missing| Failure::wall(&missing))?;
     if !flags.operation.quiet {
@@ -77,7 +77,6 @@ pub(crate) fn serve(flags: &Serve, began: Instant, at_start: AtStart) -> Result<
     manager.ready(introduction.status());
 
     let (loading, is_outdated) = (None, false);
-    let certificates = Reloading::new(flags, tls);
     let operation = Operation {
         flags,
         server: &server,
@@ -346,9 +345,10 @@ struct Reloading {
 }
 
 impl Reloading {
-    fn new(flags: &Serve, tls: Option<Tls>) -> Self {
-        let files = flags.tls.cert.iter().chain(&flags.tls.key).cloned();
-        Self { tls, watched: Watched::new(files), is_settling: false }
+    fn open(flags: &Serve, listeners: &[(OwnedFd, Manner)]) -> Result<Self, Failure> {
+        // Before they are read: what changes from here on is a change.
+        let watched = Watched::new(flags.tls.cert.iter().chain(&flags.tls.key).cloned());
+        Ok(Self { tls: certificates::open(flags, listeners)?, watched, is_settling: false })
     }
 
     /// Reads certificates again that have changed, once nothing changes any more.
