@@ -43,7 +43,7 @@ impl Both {
 
     /// Makes a session in each, or tells how both failed.
     fn start(&self) -> Result<Sessions, Ended> {
-        // In neither form the default of a number.
+        // Not 0, which a setting that does not arrive would be, too.
         let arrival = Arrival { place: Place::Regular, secure: true };
         let start = |terms| Sandbox::start(terms, arrival, &Arc::default()).map_err(|(ended, _)| ended);
         match (start(&self.core), start(&self.component)) {
